@@ -1,0 +1,200 @@
+"""The measurement record: what one look at a model found, and how it was made."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from divmon.errors import InputError
+
+SCHEMA = 1
+
+Interval = tuple[float, float]
+NO_INTERVAL: Interval = (math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class MetricSummary:
+    """One metric over the prompts.
+
+    Attributes:
+        mean: Mean over the prompts that could be measured (over tasks: mean of the tasks' means).
+        interval: 95% bootstrap interval of the mean over prompts.
+        retained: Mean now / mean at the baseline, over the prompts measured at both.
+        retained_interval: Its paired 95% bootstrap interval.
+        change_p: Two-sided p-value of the paired change against the baseline.
+        across: The metric over the first answer of every prompt.
+        per_prompt: One value a prompt in the prompt set's order, NaN where it could not be measured.
+    """
+
+    mean: float
+    interval: Interval = NO_INTERVAL
+    retained: float = math.nan
+    retained_interval: Interval = NO_INTERVAL
+    change_p: float = math.nan
+    across: float = math.nan
+    per_prompt: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Validity:
+    """Whether the completions are language at all: diversity is highest for gibberish.
+
+    Attributes:
+        completions: How many were sampled.
+        empty: Share with no text left after the think block.
+        unclosed: Share whose think block never closed, so that there is no answer.
+        truncated: Share cut off at the token limit.
+        repeated: Share whose answer is exactly that of an earlier completion of the same prompt.
+        mean_length: Mean length in tokens.
+        entropy: Mean token entropy in nats, under the model that wrote them, at temperature 1.
+        logprob: Mean token log-probability in nats, likewise.
+        base_logprob: The same under the base model (PEFT with the adapter off), over some completions.
+        unmeasured: Prompts with fewer than two answers.
+    """
+
+    completions: int
+    empty: float
+    unclosed: float
+    truncated: float
+    repeated: float
+    mean_length: float
+    entropy: float
+    logprob: float
+    base_logprob: float
+    unmeasured: int
+
+
+@dataclass(frozen=True)
+class PromptRecord:
+    """The prompts of a measurement, in the order of ``per_prompt``."""
+
+    digest: str
+    source: str
+    ids: tuple[str, ...]
+    keys: tuple[str, ...]
+    categories: tuple[str, ...]
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measurement of one model.
+
+    Attributes:
+        run_id: The training run it belongs to.
+        step: Optimizer steps done.
+        epoch: Epochs done.
+        time: When it ended, ISO 8601 in UTC.
+        metrics: A summary for each metric.
+        tasks: The same for each task, where there are several.
+        validity: Whether the completions are sound.
+        prompts: Which prompts.
+        baseline: What ``retained`` compares with: ``run_id``, ``step`` and ``source``; empty for the baseline itself.
+        seconds: Time spent ``sampling`` and ``scoring``.
+        protocol: Whatever must agree for two measurements to be comparable: sampling, scoring, encoders.
+        provenance: Versions, git state, layout, model, device.
+        kind: ``measurement``; ``baseline`` for one that was made of another model.
+    """
+
+    run_id: str
+    step: int
+    epoch: float
+    time: str
+    metrics: Mapping[str, MetricSummary]
+    tasks: Mapping[str, Mapping[str, MetricSummary]]
+    validity: Validity
+    prompts: PromptRecord
+    baseline: Mapping[str, Any]
+    seconds: Mapping[str, float]
+    protocol: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    kind: str = "measurement"
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary that ``json.dumps`` takes as strict JSON: NaN is null, tuples are lists."""
+        return {"schema": SCHEMA, **to_plain(self)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Measurement:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            InputError: For a record of a newer schema or one that lacks a field.
+        """
+        if record.get("schema", 0) > SCHEMA:
+            raise InputError(f"Measurement of schema {record['schema']}, this divmon reads up to {SCHEMA}: upgrade divmon.")
+        try:
+            fields = {field.name: record[field.name] for field in dataclasses.fields(cls)}
+            fields["metrics"] = {name: _summary(value) for name, value in record["metrics"].items()}
+            fields["tasks"] = {
+                task: {name: _summary(value) for name, value in metrics.items()}
+                for task, metrics in record["tasks"].items()
+            }
+            fields["validity"] = Validity(**{name: _number(value) for name, value in record["validity"].items()})
+            fields["prompts"] = PromptRecord(
+                **{name: tuple(v) if isinstance(v, list) else v for name, v in record["prompts"].items()}
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"Not a divmon measurement ({type(error).__name__}: {error}).") from error
+        return cls(**fields)
+
+
+def comparison_problem(now: Measurement, baseline: Measurement, metric: str) -> str | None:
+    """Why ``metric`` cannot be compared between two measurements, in words; None where it can.
+
+    Numbers of different prompts, sampling protocols, scoring conventions or encoders are never compared.
+    """
+    if now.prompts.digest != baseline.prompts.digest:
+        return f"different prompts ({baseline.prompts.source}, {now.prompts.source})"
+    for part in ("sampling", "scoring", *_METRIC_PARTS.get(metric, ())):
+        before, after = baseline.protocol.get(part), now.protocol.get(part)
+        if part in ("sentence_encoder", "nli"):
+            before, after = _weights(before), _weights(after)
+        if before != after:
+            return f"different {part.replace('_', ' ')} ({before} at the baseline, {after} now)"
+    return None
+
+
+_METRIC_PARTS = {"ead": ("vocab_size",), "sbert": ("sentence_encoder",), "vendi": ("sentence_encoder",), "nli": ("nli",)}
+
+
+def _weights(identity: Mapping[str, Any] | None) -> str | None:
+    return None if identity is None else identity.get("digest") or identity.get("name")
+
+
+def to_plain(value: Any) -> Any:
+    """Dataclasses to dictionaries, tuples to lists, NaN and infinities to None, all the way down."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _number(value: Any) -> Any:
+    return math.nan if value is None else value
+
+
+def _summary(record: Mapping[str, Any]) -> MetricSummary:
+    return MetricSummary(
+        mean=_number(record["mean"]),
+        interval=_interval(record["interval"]),
+        retained=_number(record["retained"]),
+        retained_interval=_interval(record["retained_interval"]),
+        change_p=_number(record["change_p"]),
+        across=_number(record["across"]),
+        per_prompt=tuple(_number(value) for value in record["per_prompt"]),
+    )
+
+
+def _interval(pair: Any) -> Interval:
+    low, high = pair
+    return _number(low), _number(high)

@@ -1,0 +1,1 @@
+"""Sampling: prompts to completions, with noise that belongs to each token."""

@@ -1,0 +1,243 @@
+"""Sampling a whole prompt set, over one or several processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from accelerate.utils import should_reduce_batch_size
+from accelerate.utils.memory import clear_device_cache
+
+from divmon.errors import DivmonError
+from divmon.sampling.batches import Batch, pack
+from divmon.sampling.generate import BatchGenerator, Completion
+from divmon.sampling.guard import untouched
+from divmon.sampling.likelihood import mean_logprobs
+from divmon.sampling.render import RenderedPrompt, tokenizer_of
+from divmon.sampling.settings import SamplingSettings
+
+Progress = Callable[[int, int], None]
+
+BASE_LIKELIHOOD_SAMPLES = 2
+"""Completions a prompt whose likelihood under the base is computed: one more forward pass over their tokens."""
+
+
+class SamplingError(DivmonError, RuntimeError):
+    """Sampling failed on some process; every process raises it."""
+
+
+class Processes(Protocol):
+    """The processes that share the sampling."""
+
+    @property
+    def index(self) -> int:
+        """This process's rank."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+
+    def gather(self, values: list[Any]) -> list[Any]:
+        """Every process's list, joined in rank order, on every process."""
+
+    def broadcast(self, value: Any) -> Any:
+        """The first process's value, on every process."""
+
+
+@dataclass(frozen=True)
+class SingleProcess:
+    """No other process."""
+
+    index: int = 0
+    count: int = 1
+
+    def gather(self, values: list[Any]) -> list[Any]:
+        """The list itself."""
+        return values
+
+    def broadcast(self, value: Any) -> Any:
+        """The value itself."""
+        return value
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the sampling was laid out; equal layouts give equal completions bit for bit.
+
+    Attributes:
+        processes: How many shared the work.
+        batches: Batches on the process that had most.
+        rows: Rows of the largest batch.
+        halvings: Batches cut in half for want of memory.
+        shared_prefill: Whether a prompt's samples shared one prefill.
+        dtype: The model's own, as torch names it; autocast, where the trainer uses it, is not seen here.
+        device: Kind of device.
+    """
+
+    processes: int
+    batches: int
+    rows: int
+    halvings: int
+    shared_prefill: bool
+    dtype: str
+    device: str
+
+
+@dataclass(frozen=True)
+class SampledPrompt:
+    """A prompt with its K completions."""
+
+    rendered: RenderedPrompt
+    completions: tuple[Completion, ...]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The completions of a prompt set, in its order."""
+
+    prompts: tuple[SampledPrompt, ...]
+    layout: Layout
+    seconds: float
+
+
+def sample(
+    model: Any,
+    processing_class: Any,
+    prompts: Sequence[RenderedPrompt],
+    settings: SamplingSettings,
+    *,
+    processes: Processes | None = None,
+    synced: bool = False,
+    base_likelihood: bool = True,
+    progress: Progress | None = None,
+) -> Samples:
+    """Sample K completions of every prompt and leave model, tokenizer and random states as they were.
+
+    Args:
+        model: A causal language model, unwrapped.
+        processing_class: Its tokenizer or processor.
+        prompts: Rendered prompts; each process is given all of them.
+        settings: The sampling protocol.
+        processes: The processes that share the work; each gets every n-th prompt by length.
+        synced: The model is sharded, so every process must run the same number of forward passes: processes with
+            fewer batches repeat one, and a lack of memory is not retried.
+        base_likelihood: Measure some completions' likelihood with a PEFT model's adapter off.
+        progress: Called with (rows done, rows in all) of this process.
+
+    Raises:
+        SamplingError: On every process, if it failed on any.
+    """
+    processes = processes or SingleProcess()
+    started = time.perf_counter()
+    error: Exception | None = None
+    local = _Local({}, 0, 0, 0, False)
+    try:
+        with untouched(model):
+            local = _sample_share(model, processing_class, prompts, settings, processes, synced, base_likelihood, progress)
+    except Exception as caught:
+        # Held back until every process has met the others in gather(), else those would wait for ever.
+        error = caught
+    reports = processes.gather([(processes.index, None if error is None else f"{type(error).__name__}: {error}", local)])
+    failures = [f"process {index}: {text}" for index, text, _ in reports if text is not None]
+    if failures:
+        raise SamplingError("Sampling failed on " + "; ".join(failures)) from error
+    completions = {index: found for _, _, share in reports for index, found in share.completions.items()}
+    layout = Layout(
+        processes=processes.count,
+        batches=max(share.batches for _, _, share in reports),
+        rows=max(share.rows for _, _, share in reports),
+        halvings=sum(share.halvings for _, _, share in reports),
+        shared_prefill=any(share.shared_prefill for _, _, share in reports),
+        dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
+        device=next(model.parameters()).device.type,
+    )
+    sampled = tuple(SampledPrompt(prompt, completions[index]) for index, prompt in enumerate(prompts))
+    return Samples(sampled, layout, time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class _Local:
+    """One process's share of the work."""
+
+    completions: dict[int, tuple[Completion, ...]]
+    batches: int
+    rows: int
+    halvings: int
+    shared_prefill: bool
+
+
+def _sample_share(
+    model: Any,
+    processing_class: Any,
+    prompts: Sequence[RenderedPrompt],
+    settings: SamplingSettings,
+    processes: Processes,
+    synced: bool,
+    base_likelihood: bool,
+    progress: Progress | None,
+) -> _Local:
+    tokenizer = tokenizer_of(processing_class)
+    generator = BatchGenerator(model, tokenizer, settings)
+    by_length = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index].token_ids), index))
+    mine = by_length[processes.index :: processes.count]
+    share = [prompts[index] for index in mine]
+    batches = pack([len(p.token_ids) for p in share], settings.samples, settings.token_limit, settings.batch_tokens)
+    rows: dict[tuple[int, int], Completion] = {}
+    total, halvings, largest, limit = len(share) * settings.samples, 0, 0, settings.batch_tokens
+    queue = list(reversed(batches))
+    while queue:
+        batch = queue.pop()
+        if len(batch.rows) > limit:
+            queue.extend(reversed(batch.halves()))
+            continue
+        try:
+            found = generator.run(batch, share)
+        except RuntimeError as error:
+            if synced or len(batch.rows) == 1 or not should_reduce_batch_size(error):
+                raise
+            found = None
+        if found is None:  # out of memory, and the failed attempt's tensors are gone with its traceback
+            clear_device_cache(garbage_collection=True)
+            halvings, limit = halvings + 1, len(batch.rows) // 2 + len(batch.rows) % 2
+            queue.append(batch)
+            continue
+        rows.update(zip(batch.rows, found, strict=True))
+        largest = max(largest, len(batch.rows))
+        if progress is not None:
+            progress(len(rows), total)
+    if synced:
+        _keep_company(generator, prompts, len(batches), processes)
+    elif base_likelihood and hasattr(model, "disable_adapter"):
+        rows = _with_base_likelihood(model, generator.pad_id, share, rows)
+    completions = {
+        index: tuple(rows[place, k] for k in range(settings.samples)) for place, index in enumerate(mine)
+    }
+    return _Local(completions, len(batches), largest, halvings, generator.share_prefill)
+
+
+def _keep_company(
+    generator: BatchGenerator, prompts: Sequence[RenderedPrompt], done: int, processes: Processes
+) -> None:
+    """Run idle batches until this process has run as many as the busiest: a sharded model computes all together."""
+    most = max(processes.gather([done]))
+    for _ in range(most - done):
+        generator.run(Batch(((0, 0),)), prompts)
+
+
+def _with_base_likelihood(
+    model: Any, pad_id: int, share: Sequence[RenderedPrompt], rows: dict[tuple[int, int], Completion]
+) -> dict[tuple[int, int], Completion]:
+    chosen = [row for row in rows if row[1] < BASE_LIKELIHOOD_SAMPLES]
+    with model.disable_adapter(), torch.no_grad():
+        values = mean_logprobs(
+            model, [share[place].token_ids for place, _ in chosen], [rows[row].token_ids for row in chosen], pad_id
+        )
+    measured = dict(zip(chosen, values, strict=True))
+    return {
+        row: dataclasses.replace(completion, base_logprob=measured[row]) if row in measured else completion
+        for row, completion in rows.items()
+    }

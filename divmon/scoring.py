@@ -1,0 +1,229 @@
+"""From completions to scores: answers are extracted once, embedded once, and given to every metric asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from divmon.errors import InputError
+from divmon.metrics import METRICS, ead, nli, sbert, vendi
+from divmon.protocols import FloatArray, NliClassifier, SentenceEncoder
+from divmon.text import extract_answer, has_unclosed_think
+
+
+@dataclass(frozen=True)
+class ScoringSettings:
+    """What is computed, and how; two scores are comparable only under equal settings.
+
+    Attributes:
+        metrics: Names out of `METRICS`.
+        vocab_size: The tokenizer's, for EAD; keep it for all models that are compared.
+        nli_pairs: Sentence positions scored for a pair of completions, or ``"all"``.
+        unclosed: ``"drop"`` leaves out a completion without answer; ``"keep"`` does as the paper's code.
+        keep_think: Score the reasoning too.
+        seed: Chooses NLI's sentence positions.
+
+    Raises:
+        InputError: If a metric is unknown or named twice, or an option is out of range.
+    """
+
+    metrics: tuple[str, ...] = METRICS
+    vocab_size: int | None = None
+    nli_pairs: int | Literal["all"] = 3
+    unclosed: Literal["drop", "keep"] = "drop"
+    keep_think: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.metrics if name not in METRICS]
+        if unknown:
+            raise InputError(f"Unknown metrics {unknown}: choose from {', '.join(METRICS)}.")
+        if len(set(self.metrics)) < len(self.metrics):
+            raise InputError(f"A metric is named twice in {self.metrics}.")
+        if self.nli_pairs != "all" and (isinstance(self.nli_pairs, str) or self.nli_pairs < 1):
+            raise InputError(f"Expected nli_pairs of at least 1 or 'all', got {self.nli_pairs!r}.")
+        if self.unclosed not in ("drop", "keep"):
+            raise InputError(f"Expected unclosed to be 'drop' or 'keep', got {self.unclosed!r}.")
+        if self.seed < 0:
+            raise InputError(f"Expected a seed that is not negative, got {self.seed}.")
+
+
+@dataclass(frozen=True)
+class TextValidity:
+    """Whether the texts are fit to be scored: a diversity value means little without it.
+
+    Attributes:
+        completions: Number of completions, over all prompts.
+        empty: How many have an answer that is empty or white space, though no think block is open.
+        unclosed: How many end inside a think block; counted whether they are dropped or kept.
+        repeated: Share of completions whose whole text is exactly that of an earlier completion of the same
+            prompt, 0 to 1; NaN without completions.
+        mean_length_words: Mean whitespace-separated words of the answers that are scored; NaN without any.
+        unmeasured_prompts: Prompts with fewer than two answers, whose values are NaN.
+    """
+
+    completions: int
+    empty: int
+    unclosed: int
+    repeated: float
+    mean_length_words: float
+    unmeasured_prompts: int
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The values of one set of completions.
+
+    Attributes:
+        per_prompt: Metric -> (P,) float64 values, NaN where a prompt could not be measured.
+        across: Metric -> its value over the first answer of every prompt that has one (across-input diversity);
+            NaN with fewer than two such prompts.
+        validity: Counts that say how far the values can be trusted.
+    """
+
+    per_prompt: dict[str, FloatArray]
+    across: dict[str, float]
+    validity: TextValidity
+
+
+class Scorer:
+    """Scores completions under fixed settings; holds no state between calls."""
+
+    def __init__(
+        self,
+        settings: ScoringSettings,
+        sentence_encoder: SentenceEncoder | None = None,
+        nli: NliClassifier | None = None,
+    ) -> None:
+        """Check that everything the settings ask for is there.
+
+        Args:
+            settings: What is computed.
+            sentence_encoder: Needed for sbert and vendi.
+            nli: The classifier, needed for nli.
+
+        Raises:
+            InputError: If a metric lacks its encoder, its classifier or the vocab_size.
+        """
+        if "ead" in settings.metrics and settings.vocab_size is None:
+            raise InputError(
+                "EAD needs vocab_size: pass len(tokenizer) or tokenizer.vocab_size, or leave out 'ead'."
+            )
+        for name in ("sbert", "vendi"):
+            if name in settings.metrics and sentence_encoder is None:
+                raise InputError(
+                    f"Metric {name!r} needs a sentence encoder: pass one, or leave the metric out."
+                )
+        if "nli" in settings.metrics and nli is None:
+            raise InputError("Metric 'nli' needs an NLI classifier: pass one, or leave the metric out.")
+        self.settings = settings
+        self._encoder = sentence_encoder
+        self._nli = nli
+
+    def score(self, groups: Sequence[Sequence[str]], opened_in_prompt: bool = False) -> Scores:
+        """Score the completions of each prompt.
+
+        Args:
+            groups: For each of P prompts its completions, as the model wrote them.
+            opened_in_prompt: The prompts ended inside a think block.
+
+        Returns:
+            Values for each prompt and across prompts, with the validity of the texts. Each distinct answer is
+            embedded once, and the classifier is called once.
+
+        Raises:
+            InputError: If ``groups`` is not a sequence of sequences of strings, or an encoder's answer is unfit.
+        """
+        _check_groups(groups)
+        settings = self.settings
+        answers = [
+            [
+                answer
+                for completion in group
+                if (
+                    answer := extract_answer(
+                        completion,
+                        unclosed=settings.unclosed,
+                        opened_in_prompt=opened_in_prompt,
+                        keep_think=settings.keep_think,
+                    )
+                )
+                is not None
+            ]
+            for group in groups
+        ]
+        # Across-input diversity is one more group, so that it shares the embeddings and the classifier's call.
+        scored = [*answers, [group[0] for group in answers if group]]
+        embedded = self._embed(scored) if {"sbert", "vendi"} & set(settings.metrics) else []
+        values: dict[str, FloatArray] = {}
+        for name in settings.metrics:
+            if name == "ead":
+                assert settings.vocab_size is not None
+                values[name] = ead(scored, settings.vocab_size)
+            elif name == "nli":
+                assert self._nli is not None
+                values[name] = nli(scored, self._nli, settings.nli_pairs, settings.seed)
+            else:
+                values[name] = {"sbert": sbert, "vendi": vendi}[name](embedded)
+        return Scores(
+            per_prompt={name: value[:-1] for name, value in values.items()},
+            across={name: float(value[-1]) for name, value in values.items()},
+            validity=_validity(groups, answers, opened_in_prompt),
+        )
+
+    def _embed(self, groups: Sequence[Sequence[str]]) -> list[FloatArray]:
+        """Embed each distinct text once and hand every group its rows."""
+        index: dict[str, int] = {}
+        rows = [[index.setdefault(text, len(index)) for text in group] for group in groups]
+        if not index:
+            return [np.empty((0, 0)) for _ in groups]
+        assert self._encoder is not None
+        table = np.asarray(self._encoder.encode(list(index)))
+        if table.ndim != 2 or len(table) != len(index):
+            raise InputError(
+                f"Expected one embedding for each of {len(index)} texts, an array (texts, dimension), got shape "
+                f"{table.shape} from the sentence encoder."
+            )
+        return [table[np.array(group, dtype=np.int64)] for group in rows]
+
+
+def _check_groups(groups: Sequence[Sequence[str]]) -> None:
+    if isinstance(groups, str):
+        raise InputError("Expected a list of completions for each prompt, got one string.")
+    for prompt, group in enumerate(groups):
+        if isinstance(group, str):
+            raise InputError(
+                f"Expected a list of completions for prompt {prompt}, got one string: put it in a list."
+            )
+        for completion in group:
+            if not isinstance(completion, str):
+                raise InputError(
+                    f"Expected completions as text, got {type(completion).__name__} for prompt {prompt}: pass the "
+                    "content of chat messages."
+                )
+
+
+def _validity(
+    groups: Sequence[Sequence[str]], answers: Sequence[Sequence[str]], opened_in_prompt: bool
+) -> TextValidity:
+    texts = [text for group in groups for text in group]
+    is_open = [has_unclosed_think(text, opened_in_prompt=opened_in_prompt) for text in texts]
+    lengths = [len(answer.split()) for group in answers for answer in group]
+    repeats = sum(len(group) - len(set(group)) for group in groups)
+    empty = sum(
+        not extract_answer(text, unclosed="keep", opened_in_prompt=opened_in_prompt)
+        for text, unclosed in zip(texts, is_open, strict=True)
+        if not unclosed
+    )
+    return TextValidity(
+        completions=len(texts),
+        empty=empty,
+        unclosed=sum(is_open),
+        repeated=repeats / len(texts) if texts else math.nan,
+        mean_length_words=sum(lengths) / len(lengths) if lengths else math.nan,
+        unmeasured_prompts=sum(len(group) < 2 for group in answers),
+    )
