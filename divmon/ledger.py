@@ -70,7 +70,7 @@ class Ledger:
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one line and flush it to the disk; a torn line that a killed process left is cut off first."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        line = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+        line = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str) + "\n"
         with self.path.open("a+b") as file:
             _cut_torn_line(file)
             file.write(line.encode("utf-8"))

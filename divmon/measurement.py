@@ -126,7 +126,9 @@ class Measurement:
             InputError: For a record of a newer schema or one that lacks a field.
         """
         if record.get("schema", 0) > SCHEMA:
-            raise InputError(f"Measurement of schema {record['schema']}, this divmon reads up to {SCHEMA}: upgrade divmon.")
+            raise InputError(
+                f"Measurement of schema {record['schema']}, this divmon reads up to {SCHEMA}: upgrade divmon."
+            )
         try:
             fields = {field.name: record[field.name] for field in dataclasses.fields(cls)}
             fields["metrics"] = {name: _summary(value) for name, value in record["metrics"].items()}
@@ -135,9 +137,9 @@ class Measurement:
                 for task, metrics in record["tasks"].items()
             }
             fields["validity"] = Validity(**{name: _number(value) for name, value in record["validity"].items()})
-            fields["prompts"] = PromptRecord(
-                **{name: tuple(v) if isinstance(v, list) else v for name, v in record["prompts"].items()}
-            )
+            prompts = record["prompts"]
+            lists = {name: tuple(prompts[name]) for name in ("ids", "keys", "categories", "tasks")}
+            fields["prompts"] = PromptRecord(digest=prompts["digest"], source=prompts["source"], **lists)
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"Not a divmon measurement ({type(error).__name__}: {error}).") from error
         return cls(**fields)
@@ -159,7 +161,12 @@ def comparison_problem(now: Measurement, baseline: Measurement, metric: str) -> 
     return None
 
 
-_METRIC_PARTS = {"ead": ("vocab_size",), "sbert": ("sentence_encoder",), "vendi": ("sentence_encoder",), "nli": ("nli",)}
+_METRIC_PARTS = {
+    "ead": ("vocab_size",),
+    "sbert": ("sentence_encoder",),
+    "vendi": ("sentence_encoder",),
+    "nli": ("nli",),
+}
 
 
 def _weights(identity: Mapping[str, Any] | None) -> str | None:

@@ -48,7 +48,14 @@ class Prompt:
     @cached_property
     def key(self) -> str:
         """What identifies the prompt whatever set it is in: 32 hex digits. Its sampling noise hangs on this."""
-        content = [self.text, self.messages, self.token_ids, self.chat, self.tools, dict(self.template_kwargs)]
+        content = [
+            self.text,
+            self.messages,
+            self.token_ids,
+            self.chat,
+            self.tools,
+            dict(self.template_kwargs),
+        ]
         encoded = json.dumps(content, sort_keys=True, default=repr, ensure_ascii=False).encode()
         return hashlib.blake2b(encoded, digest_size=16).hexdigest()
 
@@ -169,7 +176,8 @@ class PromptSet:
             return cls.from_file(prompts)
         if not isinstance(prompts, Iterable):
             raise InputError(
-                f"prompts: expected a list of strings or chats, a JSONL file or a PromptSet, got {type(prompts).__name__}."
+                "prompts: expected a list of strings or chats, a JSONL file or a PromptSet, "
+                f"got {type(prompts).__name__}."
             )
         return cls(tuple(_from_value(value, str(index)) for index, value in enumerate(prompts)), source="list")
 

@@ -10,7 +10,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("divmon", "torch", "transformers", "trl", "peft", "sentence-transformers", "vendi-score", "numpy")
+_PACKAGES = (
+    "divmon",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "sentence-transformers",
+    "vendi-score",
+    "numpy",
+)
 
 
 def package_versions() -> dict[str, str | None]:
@@ -34,7 +43,10 @@ def git_state(folder: Path | None = None) -> dict[str, Any] | None:
         if head.returncode:
             return None
         status = subprocess.run(
-            [*command, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, timeout=20
+            [*command, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            timeout=20,
         )
     except (OSError, subprocess.SubprocessError):
         return None

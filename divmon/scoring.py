@@ -1,4 +1,4 @@
-"""From completions to scores: answers are extracted once, embedded once, and given to every metric asked for."""
+"""From completions to scores: each answer is extracted and embedded once, then given to every metric."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ class Scores:
 
     Attributes:
         per_prompt: Metric -> (P,) float64 values, NaN where a prompt could not be measured.
-        across: Metric -> its value over the first answer of every prompt that has one (across-input diversity);
-            NaN with fewer than two such prompts.
+        across: Metric -> its value over the first answer of every prompt that has one (across-input
+            diversity); NaN with fewer than two such prompts.
         validity: Counts that say how far the values can be trusted.
     """
 
@@ -110,14 +110,10 @@ class Scorer:
             InputError: If a metric lacks its encoder, its classifier or the vocab_size.
         """
         if "ead" in settings.metrics and settings.vocab_size is None:
-            raise InputError(
-                "EAD needs vocab_size: pass len(tokenizer) or tokenizer.vocab_size, or leave out 'ead'."
-            )
+            raise InputError("EAD needs vocab_size: pass tokenizer.vocab_size, or leave out 'ead'.")
         for name in ("sbert", "vendi"):
             if name in settings.metrics and sentence_encoder is None:
-                raise InputError(
-                    f"Metric {name!r} needs a sentence encoder: pass one, or leave the metric out."
-                )
+                raise InputError(f"Metric {name!r} needs a sentence encoder: pass one, or leave it out.")
         if "nli" in settings.metrics and nli is None:
             raise InputError("Metric 'nli' needs an NLI classifier: pass one, or leave the metric out.")
         self.settings = settings
@@ -132,97 +128,69 @@ class Scorer:
             opened_in_prompt: The prompts ended inside a think block.
 
         Returns:
-            Values for each prompt and across prompts, with the validity of the texts. Each distinct answer is
-            embedded once, and the classifier is called once.
+            Values for each prompt and across prompts, and the texts' validity; from one call of each encoder.
 
         Raises:
-            InputError: If ``groups`` is not a sequence of sequences of strings, or an encoder's answer is unfit.
+            InputError: If ``groups`` is not lists of strings, or what an encoder or classifier gives is
+                unfit.
         """
         _check_groups(groups)
-        settings = self.settings
-        answers = [
-            [
-                answer
-                for completion in group
-                if (
-                    answer := extract_answer(
-                        completion,
-                        unclosed=settings.unclosed,
-                        opened_in_prompt=opened_in_prompt,
-                        keep_think=settings.keep_think,
-                    )
-                )
-                is not None
-            ]
-            for group in groups
-        ]
-        # Across-input diversity is one more group, so that it shares the embeddings and the classifier's call.
+        answers = [self._answers(group, opened_in_prompt) for group in groups]
+        # Across-input diversity is one more group, so it shares the embeddings and the classifier's call.
         scored = [*answers, [group[0] for group in answers if group]]
-        embedded = self._embed(scored) if {"sbert", "vendi"} & set(settings.metrics) else []
-        values: dict[str, FloatArray] = {}
-        for name in settings.metrics:
-            if name == "ead":
-                assert settings.vocab_size is not None
-                values[name] = ead(scored, settings.vocab_size)
-            elif name == "nli":
-                assert self._nli is not None
-                values[name] = nli(scored, self._nli, settings.nli_pairs, settings.seed)
-            else:
-                values[name] = {"sbert": sbert, "vendi": vendi}[name](embedded)
+        settings, values = self.settings, dict[str, FloatArray]()
+        if settings.vocab_size is not None and "ead" in settings.metrics:
+            values["ead"] = ead(scored, settings.vocab_size)
+        if self._encoder is not None and {"sbert", "vendi"} & set(settings.metrics):
+            embedded = _embed(scored, self._encoder)
+            values["sbert"], values["vendi"] = sbert(embedded), vendi(embedded)
+        if self._nli is not None and "nli" in settings.metrics:
+            values["nli"] = nli(scored, self._nli, settings.nli_pairs, settings.seed)
         return Scores(
-            per_prompt={name: value[:-1] for name, value in values.items()},
-            across={name: float(value[-1]) for name, value in values.items()},
+            per_prompt={name: values[name][:-1] for name in settings.metrics},
+            across={name: float(values[name][-1]) for name in settings.metrics},
             validity=_validity(groups, answers, opened_in_prompt),
         )
 
-    def _embed(self, groups: Sequence[Sequence[str]]) -> list[FloatArray]:
-        """Embed each distinct text once and hand every group its rows."""
-        index: dict[str, int] = {}
-        rows = [[index.setdefault(text, len(index)) for text in group] for group in groups]
-        if not index:
-            return [np.empty((0, 0)) for _ in groups]
-        assert self._encoder is not None
-        table = np.asarray(self._encoder.encode(list(index)))
-        if table.ndim != 2 or len(table) != len(index):
-            raise InputError(
-                f"Expected one embedding for each of {len(index)} texts, an array (texts, dimension), got shape "
-                f"{table.shape} from the sentence encoder."
-            )
-        return [table[np.array(group, dtype=np.int64)] for group in rows]
+    def _answers(self, group: Sequence[str], opened_in_prompt: bool) -> list[str]:
+        unclosed, keep_think = self.settings.unclosed, self.settings.keep_think
+        answers = (
+            extract_answer(text, unclosed=unclosed, opened_in_prompt=opened_in_prompt, keep_think=keep_think)
+            for text in group
+        )
+        return [answer for answer in answers if answer is not None]
+
+
+def _embed(groups: Sequence[Sequence[str]], encoder: SentenceEncoder) -> list[FloatArray]:
+    """Embed each distinct text once and hand every group its rows."""
+    index: dict[str, int] = {}
+    rows = [[index.setdefault(text, len(index)) for text in group] for group in groups]
+    if not index:
+        return [np.empty((0, 0)) for _ in groups]
+    table = np.asarray(encoder.encode(list(index)))
+    if table.ndim != 2 or len(table) != len(index):
+        raise InputError(f"Expected {len(index)} embeddings, one a text, got shape {table.shape}.")
+    return [table[np.array(group, dtype=np.int64)] for group in rows]
 
 
 def _check_groups(groups: Sequence[Sequence[str]]) -> None:
-    if isinstance(groups, str):
-        raise InputError("Expected a list of completions for each prompt, got one string.")
     for prompt, group in enumerate(groups):
-        if isinstance(group, str):
+        if isinstance(group, str) or not all(isinstance(text, str) for text in group):
             raise InputError(
-                f"Expected a list of completions for prompt {prompt}, got one string: put it in a list."
+                f"Expected a list of strings for each prompt, got {group!r:.80} for prompt {prompt}: put a "
+                "single completion in a list, and pass the content of chat messages."
             )
-        for completion in group:
-            if not isinstance(completion, str):
-                raise InputError(
-                    f"Expected completions as text, got {type(completion).__name__} for prompt {prompt}: pass the "
-                    "content of chat messages."
-                )
 
 
-def _validity(
-    groups: Sequence[Sequence[str]], answers: Sequence[Sequence[str]], opened_in_prompt: bool
-) -> TextValidity:
+def _validity(groups: Sequence[Sequence[str]], answers: Sequence[Sequence[str]], opened: bool) -> TextValidity:
     texts = [text for group in groups for text in group]
-    is_open = [has_unclosed_think(text, opened_in_prompt=opened_in_prompt) for text in texts]
+    closed = [text for text in texts if not has_unclosed_think(text, opened_in_prompt=opened)]
     lengths = [len(answer.split()) for group in answers for answer in group]
     repeats = sum(len(group) - len(set(group)) for group in groups)
-    empty = sum(
-        not extract_answer(text, unclosed="keep", opened_in_prompt=opened_in_prompt)
-        for text, unclosed in zip(texts, is_open, strict=True)
-        if not unclosed
-    )
     return TextValidity(
         completions=len(texts),
-        empty=empty,
-        unclosed=sum(is_open),
+        empty=sum(extract_answer(text, opened_in_prompt=opened) is None for text in closed),
+        unclosed=len(texts) - len(closed),
         repeated=repeats / len(texts) if texts else math.nan,
         mean_length_words=sum(lengths) / len(lengths) if lengths else math.nan,
         unmeasured_prompts=sum(len(group) < 2 for group in answers),

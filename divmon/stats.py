@@ -1,7 +1,4 @@
-"""Means, bootstrap intervals over prompts, and the paired comparison with a baseline.
-
-The prompt is the unit of resampling throughout. A value is NaN where it could not be measured.
-"""
+"""Means, bootstrap intervals over prompts, paired comparison with a baseline; NaN is "not measured"."""
 
 from __future__ import annotations
 
@@ -28,8 +25,8 @@ class Retained:
     """How much of the baseline's diversity is left.
 
     Attributes:
-        fraction: Mean now / mean at the baseline; 1 is unchanged, below 1 is narrower. NaN where not measurable.
-        interval: Percentile bootstrap interval of ``fraction``; (NaN, NaN) with fewer than two prompts.
+        fraction: Mean now / mean at the baseline, below 1 is narrower; NaN where not measurable.
+        interval: Percentile bootstrap interval of it; (NaN, NaN) with fewer than two prompts.
         prompts: Prompts measured at both times, over which both means go.
     """
 
@@ -44,8 +41,8 @@ class Change:
 
     Attributes:
         difference: Mean of now - baseline, in the metric's unit; negative is narrower. NaN without prompts.
-        interval: Percentile bootstrap interval of ``difference``; (NaN, NaN) with fewer than two prompts.
-        p_value: Two-sided, of the paired sign-flip permutation test; NaN without prompts, 1 without change.
+        interval: Percentile bootstrap interval of it; (NaN, NaN) with fewer than two prompts.
+        p_value: Two-sided, of the paired sign-flip test; NaN without prompts, 1 without change.
         prompts: Prompts measured at both times.
     """
 
@@ -56,23 +53,16 @@ class Change:
 
 
 def mean(values: ArrayLike) -> float:
-    """Mean over the prompts that have a value; NaN if none has.
-
-    Raises:
-        InputError: If ``values`` is not one-dimensional or holds infinity.
-    """
-    vector = _vector(values)
-    valid = vector[~np.isnan(vector)]
+    """Mean over the prompts that have a value; NaN if none has. Errors: as `bootstrap_interval`."""
+    valid = (vector := _vector(values))[~np.isnan(vector)]
     return float(valid.mean()) if valid.size else math.nan
 
 
-def bootstrap_interval(
-    values: ArrayLike, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
-) -> Interval:
+def bootstrap_interval(values: ArrayLike, *, resamples: int = 2000, level: float = 0.95, seed: int = 0) -> Interval:
     """Percentile bootstrap interval of the mean over prompts.
 
-    With few prompts it is somewhat too narrow: at 95% it covers about 91% of the time for 10 normal values, 94%
-    for 50.
+    With few prompts it is too narrow: at 95% it covers the mean of 10 normal values 90% of the time, of 32
+    94%, of 50 95%.
 
     Args:
         values: (P,) one value a prompt; NaN prompts are left out.
@@ -86,12 +76,11 @@ def bootstrap_interval(
     Raises:
         InputError: If ``values`` is not one-dimensional or holds infinity, or an option is out of range.
     """
-    _check_options(resamples, level)
-    vector = _vector(values)
-    valid = vector[~np.isnan(vector)]
+    _check_options(resamples, level, seed)
+    valid = (vector := _vector(values))[~np.isnan(vector)]
     if valid.size < 2:
         return _NO_INTERVAL
-    means = [valid[rows].mean(axis=1) for rows in _resampled(valid.size, resamples, seed)]
+    means = [valid[rows].mean(axis=1) for rows in _draws(valid.size, resamples, valid.size, seed)]
     return _percentiles(np.concatenate(means), level)
 
 
@@ -100,54 +89,49 @@ def retained(
 ) -> Retained:
     """Fraction of the baseline's diversity that is left: ratio of means over the same prompts.
 
-    The interval resamples prompts, each with both its values. Where ``now`` equals ``baseline`` bit for bit the
-    fraction and both bounds are exactly 1. Resamples whose baseline mean is below 1e-6 have no ratio and are
-    left out.
+    The interval resamples prompts, each with both its values. Where ``now`` equals ``baseline`` bit for bit
+    the fraction and both bounds are exactly 1. Resamples whose baseline mean is below 1e-6 have no ratio and
+    are left out.
 
     Args:
         now: (P,) values now; NaN where not measured.
         baseline: (P,) values of the same prompts, in the same order, at the baseline.
-        resamples: Number of bootstrap resamples.
-        level: Coverage, between 0 and 1.
-        seed: Seed of the local generator.
+        resamples: As for `bootstrap_interval`.
+        level: As for `bootstrap_interval`.
+        seed: As for `bootstrap_interval`.
 
     Returns:
-        The fraction, at least 0 for metrics that are; NaN if no prompt has both values or the baseline mean is
-        below 1e-6.
+        The fraction; NaN if no prompt has both values or the baseline mean is below 1e-6.
 
     Raises:
-        InputError: If the lengths differ, an array is not one-dimensional or holds infinity, or an option is out
-            of range.
+        InputError: If the lengths differ; else as `bootstrap_interval`.
     """
-    _check_options(resamples, level)
+    _check_options(resamples, level, seed)
     now, baseline = _paired(now, baseline)
-    prompts = now.size
-    if prompts == 0 or baseline.mean() < _BASELINE_FLOOR:
+    if (prompts := now.size) == 0 or baseline.mean() < _BASELINE_FLOOR:
         return Retained(math.nan, _NO_INTERVAL, prompts)
     fraction = float(now.mean() / baseline.mean())
     if prompts < 2:
         return Retained(fraction, _NO_INTERVAL, prompts)
-    means = [
-        (now[rows].mean(axis=1), baseline[rows].mean(axis=1)) for rows in _resampled(prompts, resamples, seed)
-    ]
-    ratios = [above[ok] / below[ok] for above, below in means for ok in [below >= _BASELINE_FLOOR]]
+    ratios = []
+    for rows in _draws(prompts, resamples, prompts, seed):
+        above, below = now[rows].mean(axis=1), baseline[rows].mean(axis=1)
+        usable = below >= _BASELINE_FLOOR
+        ratios.append(above[usable] / below[usable])
     return Retained(fraction, _percentiles(np.concatenate(ratios), level), prompts)
 
 
-def change(
-    now: ArrayLike, baseline: ArrayLike, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
-) -> Change:
+def change(now: ArrayLike, baseline: ArrayLike, *, resamples: int = 2000, level: float = 0.95, seed: int = 0) -> Change:
     """Mean paired difference from the baseline, with its interval and a two-sided p-value.
 
-    The p-value is that of the paired sign-flip permutation test of the mean: all 2**P sign patterns for up to 12
-    prompts, else 9,999 random ones, counted as (1 + as extreme) / 10,000, so never below 1e-4 there. It is not
-    corrected for testing at many steps.
+    The p-value is that of the paired sign-flip permutation test of the mean: all 2**P sign patterns for up to
+    12 prompts, else 9,999 random ones, counted as (1 + as extreme) / 10,000, so never below 1e-4 there. It is
+    not corrected for testing at many steps.
 
     Args, errors: as `retained`.
     """
-    _check_options(resamples, level)
-    now, baseline = _paired(now, baseline)
-    differences = now - baseline
+    _check_options(resamples, level, seed)
+    differences = np.subtract(*_paired(now, baseline))
     if differences.size == 0:
         return Change(math.nan, _NO_INTERVAL, math.nan, 0)
     interval = bootstrap_interval(differences, resamples=resamples, level=level, seed=seed)
@@ -161,29 +145,21 @@ def _sign_flip_p(differences: NDArray[np.float64], seed: int) -> float:
     if prompts <= _EXACT_PROMPTS:
         patterns = (np.arange(2**prompts)[:, None] >> np.arange(prompts)) & 1
         return float(np.mean(np.abs((1 - 2 * patterns) @ differences) >= threshold))
-    rng = np.random.default_rng(seed)
     extreme = 0
-    for rows in _blocks(_SIGN_FLIPS, prompts):
-        signs = 1.0 - 2.0 * rng.integers(0, 2, size=(rows, prompts), dtype=np.int8)
-        extreme += int(np.count_nonzero(np.abs(signs @ differences) >= threshold))
+    for draws in _draws(2, _SIGN_FLIPS, prompts, seed):
+        extreme += int(np.count_nonzero(np.abs((1 - 2 * draws) @ differences) >= threshold))
     return (1 + extreme) / (1 + _SIGN_FLIPS)
 
 
-def _blocks(rows: int, columns: int) -> Iterator[int]:
-    step = max(1, _BLOCK // columns)
-    return (min(step, rows - start) for start in range(0, rows, step))
-
-
-def _resampled(prompts: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Bootstrap resamples as blocks of rows of prompt indices."""
+def _draws(below: int, rows: int, columns: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Integers in [0, below) of an array (rows, columns), in blocks of rows that fit into memory."""
     rng = np.random.default_rng(seed)
-    return (rng.integers(0, prompts, size=(rows, prompts)) for rows in _blocks(resamples, prompts))
+    step = max(1, _BLOCK // columns)
+    return (rng.integers(0, below, (min(step, rows - start), columns)) for start in range(0, rows, step))
 
 
 def _percentiles(samples: NDArray[np.float64], level: float) -> Interval:
-    if not samples.size:
-        return _NO_INTERVAL
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2]) if samples.size else _NO_INTERVAL
     return float(low), float(high)
 
 
@@ -208,8 +184,8 @@ def _paired(now: ArrayLike, baseline: ArrayLike) -> tuple[NDArray[np.float64], N
     return first[both], second[both]
 
 
-def _check_options(resamples: int, level: float) -> None:
-    if resamples < 1:
-        raise InputError(f"Expected at least 1 resample, got {resamples}.")
+def _check_options(resamples: int, level: float, seed: int) -> None:
+    if resamples < 1 or seed < 0:
+        raise InputError(f"Expected resamples of at least 1 and a seed of at least 0, got {resamples}, {seed}.")
     if not 0 < level < 1:
         raise InputError(f"Expected a level between 0 and 1 (0.95 for 95%), got {level}.")

@@ -1,6 +1,6 @@
 """Text as the metrics see it: the answer without its reasoning, its sentences, its n-gram tokens.
 
-This is the only place where ``<think>...</think>`` is taken off. Every function takes time linear in the text.
+This is the only place where ``<think>...</think>`` is taken off. Every function takes linear time.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ def extract_answer(
 
     Tags are matched literally and quotation is not understood:
 
-    - No tag at all: the text as it is. It is *not* stripped: the paper's code does not, and the white space at
-      its end decides whether the last sentence keeps its terminator (`split_sentences`).
-    - ``<think>`` to the next ``</think>`` is a block; every block goes, the text around them (before the first
-      one too) stays and is stripped of white space at both ends. A further ``</think>`` in the answer, quoted
-      code say, is text and stays.
-    - ``</think>`` before any ``<think>``: the prompt opened the block; all up to and including the last such tag
-      goes, so an answer that quotes ``</think>`` loses what stands before the quotation.
+    - No tag at all: the text as it is. It is *not* stripped: the paper's code does not, and the white space
+      at its end decides whether the last sentence keeps its terminator (`split_sentences`).
+    - ``<think>`` to the next ``</think>`` is a block; every block goes, the text around them (before the
+      first one too) stays and is stripped of white space at both ends. A further ``</think>`` in the answer,
+      quoted code say, is text and stays.
+    - ``</think>`` before any ``<think>``: the prompt opened the block; all up to and including the last such
+      tag goes, so an answer that quotes ``</think>`` loses what stands before the quotation.
     - A block that is never closed, also one that opens after the answer: no answer.
 
     Args:
@@ -84,7 +84,7 @@ def extract_answer(
         unclosed: What to do without an answer. ``"drop"`` gives None. ``"keep"`` does as the paper's code: a
             block that is never closed stays in the text, and an empty answer is the empty string.
         opened_in_prompt: The prompt ended inside a block, so no closing tag means that it was never closed.
-            It also makes a reasoning that mentions ``<think>`` read rightly; without tags in the prompt leave it.
+            Reasoning that mentions ``<think>`` is then read rightly too.
         keep_think: Leave the text, tags included, as it is; only an empty one is then without answer.
 
     Returns:
@@ -104,8 +104,8 @@ def extract_answer(
 def split_sentences(text: str) -> list[str]:
     r"""Split into sentences at ``[.!?]+`` followed by white space, and at newlines.
 
-    As in the paper's code the terminators go with the split: ``"A b. C d."`` gives ``["A b", "C d."]`` (no white
-    space follows the last one). Empty or blank text gives an empty list.
+    As in the paper's code the terminators go with the split: ``"A b. C d."`` gives ``["A b", "C d."]`` (no
+    white space follows the last one). Empty or blank text gives an empty list.
 
     Returns:
         The sentences in order, stripped of white space, none empty.

@@ -36,8 +36,8 @@ def ead(groups: Sequence[Sequence[str]], vocab_size: int, max_n: int = 5) -> NDA
         InputError: If ``vocab_size`` or ``max_n`` is too small.
 
     Source:
-        Liu et al. 2022, "Rethinking and Refining the Distinct Metric"; tokens and mean over n as in the public
-        code of arXiv 2604.16027.
+        Liu et al. 2022, "Rethinking and Refining the Distinct Metric"; tokens and mean over n as in the
+        public code of arXiv 2604.16027.
     """
     if vocab_size < 2:
         raise InputError(f"EAD needs a vocab_size of at least 2, got {vocab_size}: pass the tokenizer's.")

@@ -24,32 +24,32 @@ def nli(
 ) -> NDArray[np.float64]:
     """One less the mean agreement of position-aligned sentences, for each prompt.
 
-    For each pair of completions i < j the first sentence meets the first, the second the second, as far as the
-    shorter completion goes. A sentence pair (a, b) scores the mean over both directions of P(entail) -
-    P(contradict), identical sentences included. The value is 1 - the mean over all scored sentence pairs of the
-    prompt, so a pair of long completions weighs more.
+    For each pair of completions i < j the first sentence meets the first, the second the second, as far as
+    the shorter completion goes. A sentence pair (a, b) scores the mean over both directions of P(entail) -
+    P(contradict), identical sentences included. The value is 1 - the mean over all scored sentence pairs of
+    the prompt, so a pair of long completions weighs more.
 
-    Range 0 to 2, no unit, higher is more diverse. 0: every sentence entails its partner; 1: neutral on balance;
-    above 1: net contradiction. Not meaningful on code.
+    Range 0 to 2, no unit, higher is more diverse. 0: every sentence entails its partner; 1: neutral on
+    balance; above 1: net contradiction. Not meaningful on code.
 
-    Sampled positions depend on ``seed``, i, j and the number of aligned sentences only, so every measurement of a
-    run takes the same ones. All prompts go through the classifier in one call, each distinct ordered pair once;
-    apart from the distinct pairs' tuples, memory is about 100 bytes a scored sentence pair (500 prompts of 16
-    completions at 3 positions: 180,000).
+    Sampled positions depend on ``seed``, i, j and the number of aligned sentences only, so every measurement
+    of a run takes the same ones. All prompts go through the classifier in one call, each distinct ordered
+    pair once; apart from the distinct pairs' tuples, memory is about 100 bytes a scored sentence pair (500
+    prompts of 16 completions at 3 positions: 180,000).
 
     Args:
         groups: For each of P prompts its completions, think blocks already taken off.
         classifier: Gives the probabilities; called once, or never where there is nothing to score.
-        pairs: Sentence positions scored for a pair of completions: at most this many, drawn without replacement,
-            or ``"all"``.
+        pairs: Sentence positions scored for a pair of completions: at most this many, drawn without
+            replacement, or ``"all"``.
         seed: Chooses the positions; not negative.
 
     Returns:
         Array (P,); NaN where a prompt has fewer than two completions or no two with a sentence each.
 
     Raises:
-        InputError: If ``pairs`` or ``seed`` is out of range, or the classifier's answer has another shape than
-            (number of pairs, 3) or is not finite.
+        InputError: If ``pairs`` or ``seed`` is out of range, or the classifier's answer has another shape
+            than (number of pairs, 3) or is not finite.
 
     Source:
         Stasaski and Hearst 2022, "Semantic Diversity in Dialogue with Natural Language Inference"; alignment,
@@ -90,9 +90,7 @@ def _positions(seed: int, i: int, j: int, aligned: int, limit: int | None) -> It
     return _drawn_positions(seed, i, j, aligned, limit)
 
 
-@lru_cache(
-    maxsize=16384
-)  # the prompts of a measurement, and the measurements of a run, ask for the same ones
+@lru_cache(maxsize=16384)  # all prompts of a measurement ask for the same ones
 def _drawn_positions(seed: int, i: int, j: int, aligned: int, limit: int) -> tuple[int, ...]:
     drawn = np.random.default_rng((seed, i, j, aligned)).choice(aligned, size=limit, replace=False)
     return tuple(sorted(drawn.tolist()))
@@ -109,8 +107,8 @@ def _agreement(
     answer = np.asarray(classifier.probabilities(asked), dtype=np.float64)
     if answer.shape != (len(asked), 3):
         raise InputError(
-            f"Expected NLI probabilities of shape {(len(asked), 3)}, got {answer.shape}: the classifier must give "
-            "P(entailment), P(neutral), P(contradiction) for each pair."
+            f"Expected NLI probabilities of shape {(len(asked), 3)}, got {answer.shape}: the classifier must "
+            "give P(entailment), P(neutral), P(contradiction) for each pair."
         )
     if not np.isfinite(answer).all():
         raise InputError("The NLI classifier gave NaN or infinity: it failed on a pair (half precision?).")

@@ -16,7 +16,8 @@ _UNIT_TOLERANCE = 1e-3
 def cosine_gram(rows: FloatArray) -> NDArray[np.float64]:
     """Cosines between all pairs of unit rows, in float64.
 
-    Rows are checked, then scaled to length 1 in float64, which takes away the rounding of float32 and bfloat16
+    Rows are checked, then scaled to length 1 in float64, which takes away the rounding of float32 and
+    bfloat16
     encoders: equal rows have cosine 1 to 1e-15.
 
     Args:
@@ -54,8 +55,8 @@ def sbert(embeddings: Sequence[FloatArray]) -> NDArray[np.float64]:
     """Mean cosine distance between the completions of each prompt.
 
     ``1 - mean over pairs i < j of cos(e_i, e_j)``. Range 0 to K / (K - 1), so 2 for two completions; no unit;
-    higher is more diverse. 0: all completions mean the same (identical texts give 0 to 1e-15). Unrelated texts
-    give about 0.9 to 1; above 1 needs vectors that point away from each other, which texts rarely have.
+    higher is more diverse. 0: all completions mean the same (identical texts give 0 to 1e-15). Unrelated
+    texts give about 0.9 to 1; above 1 needs vectors that point away from each other, which texts rarely have.
 
     Args:
         embeddings: For each of P prompts an array (K, D) with a unit row for each completion.

@@ -15,8 +15,9 @@ from divmon.protocols import FloatArray
 def vendi(embeddings: Sequence[FloatArray]) -> NDArray[np.float64]:
     """Effective number of different completions of each prompt.
 
-    ``exp(-sum w log w)`` over the eigenvalues w of G / K, with G the cosine Gram matrix in float64; computed by
-    the vendi-score package. Range 1 to K (rounding beyond it is cut off), in completions, higher is more diverse.
+    ``exp(-sum w log w)`` over the eigenvalues w of G / K, with G the cosine Gram matrix in float64; computed
+    by the vendi-score package. Range 1 to K (rounding beyond it is cut off), in completions, higher is more
+    diverse.
     1: all embeddings are the same; K: all are orthogonal. The value grows with K, so compare only equal K.
 
     Args:

@@ -14,7 +14,7 @@ from transformers.cache_utils import DynamicLayer
 
 from divmon.sampling.batches import Batch
 from divmon.sampling.coupled import CoupledSampler
-from divmon.sampling.guard import base_model_of, end_token_ids, neutral_generation_config
+from divmon.sampling.guard import base_model_of, end_token_ids, neutral_generation_config, text_config_of
 from divmon.sampling.noise import stream_key
 from divmon.sampling.render import RenderedPrompt
 from divmon.sampling.settings import SamplingSettings
@@ -97,7 +97,10 @@ class BatchGenerator:
         cache = self._prefill(ids, mask, expand) if self.share_prefill and ids.shape[1] > 1 else None
         keys = [stream_key(self.settings.seed, prompts[index].prompt.key, sample) for index, sample in batch.rows]
         sampler = CoupledSampler(
-            torch.tensor(keys, device=self.device), ids.shape[1], self.settings.temperature, self.settings.top_p
+            torch.tensor(keys, device=self.device),
+            ids.shape[1],
+            self.settings.temperature,
+            self.settings.top_p,
         )
         config = GenerationConfig(
             max_new_tokens=self.settings.token_limit,
@@ -118,9 +121,8 @@ class BatchGenerator:
 
     def _prefill(self, ids: Tensor, mask: Tensor, expand: Tensor) -> DynamicCache | None:
         """Keys and values of all prompt tokens but the last, computed once a prompt and repeated for its rows."""
-        config = base_model_of(self.model).config
-        cache = DynamicCache(config=config.get_text_config(decoder=True))
-        inputs = {"input_ids": ids[:, :-1], "attention_mask": mask[:, :-1]}
+        cache = DynamicCache(config=text_config_of(self.model))
+        inputs: dict[str, Any] = {"input_ids": ids[:, :-1], "attention_mask": mask[:, :-1]}
         if base_model_of(self.model)._supports_logits_to_keep():
             inputs["logits_to_keep"] = 1
         self.model(**inputs, position_ids=position_ids_of(mask[:, :-1]), past_key_values=cache, use_cache=True)
@@ -140,7 +142,12 @@ class BatchGenerator:
         entropy = (sampler.entropies()[:, :width] * real).sum(dim=1) / lengths
         logprob = (sampler.logprobs()[:, :width] * real).sum(dim=1) / lengths
         columns = zip(
-            tokens.tolist(), lengths.tolist(), finished.tolist(), entropy.tolist(), logprob.tolist(), strict=True
+            tokens.tolist(),
+            lengths.tolist(),
+            finished.tolist(),
+            entropy.tolist(),
+            logprob.tolist(),
+            strict=True,
         )
         return [
             Completion(self._decode(row[:length]), tuple(row[:length]), not done, row_entropy, row_logprob)

@@ -17,7 +17,7 @@ from transformers import GenerationConfig
 def preserved_rng() -> Iterator[None]:
     """Put the global random states of Python, NumPy, torch and every CUDA device back on the way out."""
     python_state = random.getstate()
-    numpy_state = np.random.get_state()  # noqa: NPY002 - the global state is what must be preserved
+    numpy_state = np.random.get_state()
     torch_state = torch.get_rng_state()
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     mps_state = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
@@ -25,7 +25,7 @@ def preserved_rng() -> Iterator[None]:
         yield
     finally:
         random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
+        np.random.set_state(numpy_state)
         torch.set_rng_state(torch_state)
         if cuda_states is not None:
             torch.cuda.set_rng_state_all(cuda_states)
@@ -54,12 +54,16 @@ def base_model_of(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def text_config_of(model: Any) -> Any:
+    """The config of the language model, which a multimodal config holds inside; None for a model without one."""
+    config = getattr(base_model_of(model), "config", None)
+    return config if config is None or not hasattr(config, "get_text_config") else config.get_text_config(decoder=True)
+
+
 def end_token_ids(model: Any, tokenizer: Any) -> list[int]:
     """Every token that ends a completion: the generation config's, the model config's and the tokenizer's."""
     base = base_model_of(model)
-    config = getattr(base, "config", None)
-    text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
-    sources = (getattr(base, "generation_config", None), text_config, tokenizer)
+    sources = (getattr(base, "generation_config", None), text_config_of(model), tokenizer)
     found: set[int] = set()
     for source in sources:
         value = getattr(source, "eos_token_id", None)
@@ -74,8 +78,10 @@ def neutral_generation_config(model: Any, config: GenerationConfig) -> Iterator[
     ``generate`` fills every unset field of the config that it is passed with the checkpoint's own (a repetition
     penalty, say), so the checkpoint's has to be out of the way.
     """
-    holders = [module for module in {id(m): m for m in (model, base_model_of(model))}.values()]
-    saved = [(module, module.__dict__["generation_config"]) for module in holders if "generation_config" in vars(module)]
+    holders = list({id(m): m for m in (model, base_model_of(model))}.values())
+    saved = [
+        (module, module.__dict__["generation_config"]) for module in holders if "generation_config" in vars(module)
+    ]
     try:
         for module, _ in saved:
             module.generation_config = config

@@ -137,11 +137,15 @@ def sample(
     local = _Local({}, 0, 0, 0, False)
     try:
         with untouched(model):
-            local = _sample_share(model, processing_class, prompts, settings, processes, synced, base_likelihood, progress)
+            local = _sample_share(
+                model, processing_class, prompts, settings, processes, synced, base_likelihood, progress
+            )
     except Exception as caught:
         # Held back until every process has met the others in gather(), else those would wait for ever.
         error = caught
-    reports = processes.gather([(processes.index, None if error is None else f"{type(error).__name__}: {error}", local)])
+    reports = processes.gather(
+        [(processes.index, None if error is None else f"{type(error).__name__}: {error}", local)]
+    )
     failures = [f"process {index}: {text}" for index, text, _ in reports if text is not None]
     if failures:
         raise SamplingError("Sampling failed on " + "; ".join(failures)) from error
@@ -213,9 +217,7 @@ def _sample_share(
         _keep_company(generator, prompts, len(batches), processes)
     elif base_likelihood and hasattr(model, "disable_adapter"):
         rows = _with_base_likelihood(model, generator.pad_id, share, rows)
-    completions = {
-        index: tuple(rows[place, k] for k in range(settings.samples)) for place, index in enumerate(mine)
-    }
+    completions = {index: tuple(rows[place, k] for k in range(settings.samples)) for place, index in enumerate(mine)}
     return _Local(completions, len(batches), largest, halvings, generator.share_prefill)
 
 
@@ -234,7 +236,10 @@ def _with_base_likelihood(
     chosen = [row for row in rows if row[1] < BASE_LIKELIHOOD_SAMPLES]
     with model.disable_adapter(), torch.no_grad():
         values = mean_logprobs(
-            model, [share[place].token_ids for place, _ in chosen], [rows[row].token_ids for row in chosen], pad_id
+            model,
+            [share[place].token_ids for place, _ in chosen],
+            [rows[row].token_ids for row in chosen],
+            pad_id,
         )
     measured = dict(zip(chosen, values, strict=True))
     return {

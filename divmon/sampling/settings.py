@@ -44,7 +44,12 @@ class SamplingSettings:
             (self.max_new_tokens >= 1, "max_new_tokens", "at least 1", self.max_new_tokens),
             (self.max_think_tokens >= 0, "max_think_tokens", "at least 0", self.max_think_tokens),
             (self.batch_tokens >= 1, "batch_tokens", "at least 1", self.batch_tokens),
-            (self.thinking in (None, "full", "suppress"), "thinking", '"full", "suppress" or None', self.thinking),
+            (
+                self.thinking in (None, "full", "suppress"),
+                "thinking",
+                '"full", "suppress" or None',
+                self.thinking,
+            ),
         ]
         for holds, name, expected, value in checks:
             if not holds:

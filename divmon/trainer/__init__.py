@@ -1,0 +1,1 @@
+"""Everything divmon knows of transformers' and TRL's trainers."""

@@ -1,0 +1,127 @@
+"""The seams with a live trainer: finding it, logging through it, borrowing its model and processes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from accelerate.utils import broadcast_object_list, gather_object
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
+
+from divmon.errors import DivmonError
+
+_FRAMES = 12
+
+
+class TrainerNotFoundError(DivmonError, RuntimeError):
+    """The callback was called from outside a trainer."""
+
+
+def find_trainer(callback: TrainerCallback) -> Trainer:
+    """The trainer that is calling ``callback`` at this moment.
+
+    Callback events do not carry the trainer, but they are always sent from one of its methods: this looks for the
+    nearest caller whose ``self`` is a trainer that holds the callback. Call it at the start of training and at
+    evaluations only: up to Python 3.12, looking at a frame's locals keeps them alive until the frame ends, which
+    inside the step loop would be a batch.
+
+    Raises:
+        TrainerNotFoundError: If no such caller exists.
+    """
+    frame = sys._getframe(1)
+    for _ in range(_FRAMES):
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, Trainer) and callback in owner.callback_handler.callbacks:
+            return owner
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    raise TrainerNotFoundError(
+        "DiversityCallback found no trainer among its callers: give it to a transformers or TRL trainer "
+        "(callbacks=[...] or add_callback), or pass trainer=."
+    )
+
+
+def put_before_early_stopping(trainer: Trainer, callback: TrainerCallback) -> None:
+    """Let ``callback`` see an evaluation before EarlyStoppingCallback does, so that it finds our values there."""
+    handler = trainer.callback_handler
+    stoppers = [i for i, other in enumerate(handler.callbacks) if isinstance(other, EarlyStoppingCallback)]
+    if not stoppers or callback not in handler.callbacks or handler.callbacks.index(callback) < stoppers[0]:
+        return
+    # A new list: the handler may be walking through the old one.
+    others = [other for other in handler.callbacks if other is not callback]
+    handler.callbacks = [*others[: stoppers[0]], callback, *others[stoppers[0] :]]
+
+
+def log(trainer: Trainer, values: Mapping[str, float]) -> None:
+    """Log ``values`` at the current step to every ``report_to`` backend, ``state.log_history`` and the console.
+
+    Through the base class's method: TRL's own ``log`` would average and clear its pending metrics. Logging resets the
+    control's ``should_log``, by which the trainer's own loss row would go missing, so that is put back.
+    """
+    should_log = trainer.control.should_log
+    try:
+        Trainer.log(trainer, dict(values))
+    finally:
+        trainer.control.should_log = should_log
+
+
+@dataclass(frozen=True)
+class TrainerProcesses:
+    """The trainer's processes, for the sampler (see ``divmon.sampling.sampler.Processes``)."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> TrainerProcesses:
+        """The processes of ``trainer``."""
+        return cls(trainer.accelerator.process_index, trainer.accelerator.num_processes)
+
+    def gather(self, values: list[Any]) -> list[Any]:
+        """Every process's list, joined in rank order, on every process."""
+        return gather_object(values) if self.count > 1 else values
+
+    def broadcast(self, value: Any) -> Any:
+        """The first process's value, on every process."""
+        return broadcast_object_list([value])[0] if self.count > 1 else value
+
+
+@contextmanager
+def lent_model(trainer: Trainer) -> Iterator[tuple[Any, bool]]:
+    """The trainer's model, ready to generate with, and whether it stays sharded.
+
+    DeepSpeed ZeRO-3 is gathered by TRL's helper, FSDP by its own; anything else is only unwrapped. TRL's helper
+    restores nothing after an exception, so none passes through it.
+    """
+    accelerator, wrapped = trainer.accelerator, trainer.model_wrapped
+    fsdp = getattr(accelerator.state, "fsdp_plugin", None)
+    zero = getattr(accelerator.state, "deepspeed_plugin", None)
+    if zero is not None and zero.zero_stage == 3:
+        from trl.models import unwrap_model_for_generation
+
+        gather = getattr(trainer.args, "ds3_gather_for_generation", True)
+        checkpointing: Any = trainer.args.gradient_checkpointing_kwargs
+        failure: BaseException | None = None
+        with unwrap_model_for_generation(
+            wrapped,
+            accelerator,
+            gather_deepspeed3_params=gather,
+            gradient_checkpointing_kwargs=checkpointing,
+        ) as model:
+            try:
+                yield model, not gather
+            except BaseException as error:
+                failure = error
+        if failure is not None:
+            raise failure
+    elif fsdp is not None and getattr(fsdp, "fsdp_version", 1) == 1 and accelerator.num_processes > 1:
+        from torch.distributed.fsdp import FullyShardedDataParallel
+
+        with FullyShardedDataParallel.summon_full_params(wrapped, recurse=False, writeback=False):
+            yield accelerator.unwrap_model(wrapped), True
+    else:
+        yield accelerator.unwrap_model(wrapped), fsdp is not None and accelerator.num_processes > 1
