@@ -89,7 +89,7 @@ def score(
         InputError: For groups or settings that make no sense.
         ModelNotFoundError: If an encoder is not to be had.
     """
-    from divmon.encoders import load_nli, load_sentence_encoder
+    from divmon import encoders
 
     settings = ScoringSettings(
         metrics=tuple(metrics),
@@ -99,6 +99,6 @@ def score(
         keep_think=keep_think,
     )
     needs_encoder = bool({"sbert", "vendi"} & set(settings.metrics))
-    encoder = load_sentence_encoder(sentence_encoder, preset=preset, device=device) if needs_encoder else None
-    classifier = load_nli(nli, preset=preset, device=device) if "nli" in settings.metrics else None
+    encoder = encoders.load_sentence_encoder(sentence_encoder, preset=preset, device=device) if needs_encoder else None
+    classifier = encoders.load_nli(nli, preset=preset, device=device) if "nli" in settings.metrics else None
     return Scorer(settings, encoder, classifier).score(groups)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from divmon.encoders import load_nli, load_sentence_encoder
+from divmon import encoders
 from divmon.errors import DivmonError
 from divmon.measurement import Measurement, PromptRecord, Validity
 from divmon.options import MonitorOptions
@@ -178,10 +178,10 @@ class Monitor:
         if {"sbert", "vendi"} & wanted:
             self._encoder = self._try(
                 ("sbert", "vendi"),
-                lambda: load_sentence_encoder(options.sentence_encoder, preset=options.preset, device=device),
+                lambda: encoders.load_sentence_encoder(options.sentence_encoder, preset=options.preset, device=device),
             )
         if "nli" in wanted:
-            self._nli = self._try(("nli",), lambda: load_nli(options.nli, preset=options.preset, device=device))
+            self._nli = self._try(("nli",), lambda: encoders.load_nli(options.nli, preset=options.preset, device=device))
         self._loaded = True
 
     def _try(self, metrics: Sequence[str], load: Callable[[], Any]) -> Any:

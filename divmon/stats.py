@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ _BASELINE_FLOOR = 1e-6
 _BLOCK = 1_000_000  # elements of one block of a (resamples, prompts) array: bounds memory, not results
 _EXACT_PROMPTS = 12  # up to here all 2**P sign patterns are tried
 _SIGN_FLIPS = 9_999
+_RESAMPLES = 2000
 
 Interval = tuple[float, float]
 _NO_INTERVAL: Interval = (math.nan, math.nan)
@@ -58,7 +59,9 @@ def mean(values: ArrayLike) -> float:
     return float(valid.mean()) if valid.size else math.nan
 
 
-def bootstrap_interval(values: ArrayLike, *, resamples: int = 2000, level: float = 0.95, seed: int = 0) -> Interval:
+def bootstrap_interval(
+    values: ArrayLike, *, resamples: int = _RESAMPLES, level: float = 0.95, seed: int = 0
+) -> Interval:
     """Percentile bootstrap interval of the mean over prompts.
 
     With few prompts it is too narrow: at 95% it covers the mean of 10 normal values 90% of the time, of 32
@@ -85,7 +88,7 @@ def bootstrap_interval(values: ArrayLike, *, resamples: int = 2000, level: float
 
 
 def retained(
-    now: ArrayLike, baseline: ArrayLike, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+    now: ArrayLike, baseline: ArrayLike, *, resamples: int = _RESAMPLES, level: float = 0.95, seed: int = 0
 ) -> Retained:
     """Fraction of the baseline's diversity that is left: ratio of means over the same prompts.
 
@@ -113,15 +116,75 @@ def retained(
     fraction = float(now.mean() / baseline.mean())
     if prompts < 2:
         return Retained(fraction, _NO_INTERVAL, prompts)
-    ratios = []
-    for rows in _draws(prompts, resamples, prompts, seed):
+    ratios = _ratios(now, baseline, resamples, seed)
+    return Retained(fraction, _percentiles(ratios[~np.isnan(ratios)], level), prompts)
+
+
+def _ratios(now: NDArray[np.float64], baseline: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
+    """(resamples,) ratios of means over resampled pairs; NaN where a baseline mean is too small for one."""
+    blocks = []
+    for rows in _draws(now.size, resamples, now.size, seed):
         above, below = now[rows].mean(axis=1), baseline[rows].mean(axis=1)
-        usable = below >= _BASELINE_FLOOR
-        ratios.append(above[usable] / below[usable])
-    return Retained(fraction, _percentiles(np.concatenate(ratios), level), prompts)
+        blocks.append(np.divide(above, below, out=np.full_like(below, math.nan), where=below >= _BASELINE_FLOOR))
+    return np.concatenate(blocks)
 
 
-def change(now: ArrayLike, baseline: ArrayLike, *, resamples: int = 2000, level: float = 0.95, seed: int = 0) -> Change:
+def interval_over_tasks(tasks: Sequence[ArrayLike], *, seed: int = 0) -> Interval:
+    """95% percentile bootstrap interval of the mean of the tasks' means; prompts are resampled within each task.
+
+    Args:
+        tasks: For each task its values, (P,) with NaN for what was not measured. A task without values is left out.
+        seed: As for `bootstrap_interval`, to which this is equal for one task.
+
+    Returns:
+        Lower and upper bound; (NaN, NaN) if a task has only one prompt with a value.
+
+    Raises:
+        InputError: As `bootstrap_interval`.
+    """
+    valid = [vector[~np.isnan(vector)] for vector in map(_vector, tasks)]
+    valid = [vector for vector in valid if vector.size]
+    if not valid or min(vector.size for vector in valid) < 2:
+        return _NO_INTERVAL
+    means = [
+        np.concatenate([vector[rows].mean(axis=1) for rows in _draws(vector.size, _RESAMPLES, vector.size, seed + i)])
+        for i, vector in enumerate(valid)
+    ]
+    return _percentiles(np.mean(means, axis=0), 0.95)
+
+
+def retained_over_tasks(now: Sequence[ArrayLike], baseline: Sequence[ArrayLike], *, seed: int = 0) -> Retained:
+    """Mean over tasks of the fraction of each task's diversity that is left, with its interval.
+
+    Not the ratio of the means over all prompts: the paper's averages are means of the tasks' fractions.
+
+    Args:
+        now: For each task its values now.
+        baseline: For each task the values of the same prompts at the baseline.
+        seed: As for `retained`, to which this is equal for one task.
+
+    Returns:
+        As `retained`; NaN if a task has no fraction.
+
+    Raises:
+        InputError: As `retained`.
+    """
+    pairs = list(zip(now, baseline, strict=True))
+    each = [retained(*pair, seed=seed + i) for i, pair in enumerate(pairs)]
+    if len(each) == 1:
+        return each[0]
+    prompts = sum(part.prompts for part in each)
+    fraction = float(np.mean([part.fraction for part in each])) if each else math.nan
+    if math.isnan(fraction) or min(part.prompts for part in each) < 2:
+        return Retained(fraction, _NO_INTERVAL, prompts)
+    samples = [_ratios(*_paired(*pair), _RESAMPLES, seed + i) for i, pair in enumerate(pairs)]
+    means = np.mean(samples, axis=0)
+    return Retained(fraction, _percentiles(means[~np.isnan(means)], 0.95), prompts)
+
+
+def change(
+    now: ArrayLike, baseline: ArrayLike, *, resamples: int = _RESAMPLES, level: float = 0.95, seed: int = 0
+) -> Change:
     """Mean paired difference from the baseline, with its interval and a two-sided p-value.
 
     The p-value is that of the paired sign-flip permutation test of the mean: all 2**P sign patterns for up to

@@ -192,7 +192,8 @@ CON = [
     "To me {x} is a waste of time.",
 ]
 TOPICS = ["opera", "camping", "spicy food", "modern art", "winter", "small talk", "long flights",
-          "gardening", "social media", "poetry", "football", "the new album", "city life", "meditation", "horror fiction"]  # fmt: skip
+          "gardening", "social media", "poetry", "football", "the new album", "city life", "meditation",
+          "horror fiction"]  # fmt: skip
 UNITS = _words("""zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
 sixteen seventeen eighteen nineteen""")
 TENS = ["-", "-", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
@@ -747,7 +748,7 @@ def rule_pair(rng: random.Random) -> Pair:
     return premise, hypothesis, label
 
 
-def training_pairs(seed: int, count: int = 12_000, natural: float = 0.35) -> tuple[list[Pair], list[Pair]]:
+def training_pairs(seed: int, count: int = 12_000, natural: float = 0.5) -> tuple[list[Pair], list[Pair]]:
     """Make the training pairs and a small development set.
 
     Args:

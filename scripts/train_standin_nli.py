@@ -36,8 +36,8 @@ LABELS = ("entailment", "neutral", "contradiction")
 WEIGHTS = ROOT / "divmon" / "data" / "standin_nli.safetensors"
 TEST_SET = ROOT / "tests" / "data" / "nli_handwritten.jsonl"
 PROBES = ROOT / "tests" / "golden" / "nli_probes.jsonl"
-EPOCHS, BATCH, RATE = 12, 64, 1e-3
-FEATURE_DROP = 0.15
+EPOCHS, BATCH, RATE = 5, 64, 1e-3
+FEATURE_DROP, STATE_DROP = 0.15, 0.1
 
 
 def minilm_folder() -> Path:
@@ -69,17 +69,18 @@ class Batches:
         self.premises = [number[p] for p, _, _ in pairs]
         self.hypotheses = [number[h] for _, h, _ in pairs]
         self.labels = torch.tensor([LABELS.index(label) for _, _, label in pairs])
-        lexical = [
-            lexical_features(words[p], words[h]) for p, h in zip(self.premises, self.hypotheses, strict=True)
-        ]
+        lexical = [lexical_features(words[p], words[h]) for p, h in zip(self.premises, self.hypotheses, strict=True)]
         cosine = (vectors[self.premises] * vectors[self.hypotheses]).sum(dim=1)
         self.extra = torch.cat([torch.tensor(lexical), cosine[:, None]], dim=1)
 
     def logits(self, head: StandinHead, rows: list[int], keep: Tensor | None = None) -> Tensor:
-        """Score the pairs ``rows``, their lexical features multiplied by ``keep``."""
+        """Score the pairs ``rows``; in training their features are multiplied by ``keep``, their states thinned."""
         premise, p_len = pad([self.states[self.premises[r]].float() for r in rows])
         hypothesis, h_len = pad([self.states[self.hypotheses[r]].float() for r in rows])
-        extra = self.extra[rows] if keep is None else self.extra[rows] * keep
+        extra = self.extra[rows]
+        if keep is not None:
+            extra = extra * keep
+            premise, hypothesis = F.dropout(premise, STATE_DROP), F.dropout(hypothesis, STATE_DROP)
         return head(head.project(premise), head.project(hypothesis), p_len, h_len, extra)
 
 

@@ -103,3 +103,14 @@ def tiny_nli() -> _TinyNli:
 # ---------------------------------------------------------------------------------------------------------
 # End of the section above; add fixtures of other parts below, each under a heading of its own
 # ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fake_encoders(monkeypatch):
+    """Encoders without weights in the place of the real ones."""
+    from divmon import encoders
+
+    from tests.fakes import FakeEncoder, FakeNli
+
+    monkeypatch.setitem(vars(encoders), "load_sentence_encoder", lambda *_, **__: FakeEncoder())
+    monkeypatch.setitem(vars(encoders), "load_nli", lambda *_, **__: FakeNli())

@@ -404,9 +404,7 @@ def test_metrics_do_not_depend_on_the_order_of_completions():
     groups, embeddings = random_groups(11), [random_units(k, 5) for k in range(5)]
     turned = [group[::-1] for group in groups]
     assert ead(turned, 100).tolist() == ead(groups, 100).tolist()
-    np.testing.assert_allclose(
-        nli(turned, FakeNli(), "all"), nli(groups, FakeNli(), "all"), rtol=0, atol=1e-12
-    )
+    np.testing.assert_allclose(nli(turned, FakeNli(), "all"), nli(groups, FakeNli(), "all"), rtol=0, atol=1e-12)
     for metric in (sbert, vendi):
         np.testing.assert_allclose(metric([e[::-1] for e in embeddings]), metric(embeddings), atol=1e-12)
 

@@ -252,9 +252,7 @@ def test_prompts_must_be_the_same(function):
         function([1.0, 2.0], [1.0, 2.0, 3.0])
 
 
-@pytest.mark.parametrize(
-    "function", [mean, bootstrap_interval, lambda v: retained(v, v), lambda v: change(v, v)]
-)
+@pytest.mark.parametrize("function", [mean, bootstrap_interval, lambda v: retained(v, v), lambda v: change(v, v)])
 def test_values_must_be_a_finite_vector(function):
     with pytest.raises(InputError, match=r"array \(P,\), got shape \(1, 2\)"):
         function([[1.0, 2.0]])

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,34 +29,75 @@ WEIGHTS = "standin_nli.safetensors"
 MAX_TOKENS = 64
 HIDDEN = 384
 WIDTH = 96
+# Layer 3 still knows the word, layer 6 the sentence: unit states of both, added and scaled.
+LAYERS = (3, 6)
+SCALE = 5.0
 ENCODE_BATCH = 32
 PAIR_BATCH = 256
 # Projected token states held at once: 2 * WIDTH floats a token, so 400 MB.
 TOKENS_HELD = 500_000
 
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
 NEGATIONS = frozenset(
-    ["not", "no", "never", "none", "nobody", "nothing", "nowhere", "neither", "nor", "cannot", "without", "hardly", "rarely", "seldom", "avoid", "fail", "fails", "failed", "refuse", "refuses", "refused", "unable", "impossible", "forgot", "forgets", "lacks", "against"]
+    _words("""
+    not no never none nobody nothing nowhere neither nor cannot without hardly rarely seldom avoid fail fails
+    failed refuse refuses refused unable impossible forgot forgets lacks against
+""")
 )
 MODALS = frozenset(
-    ["may", "might", "could", "can", "possibly", "perhaps", "maybe", "if", "either", "or", "hope", "hopes", "want", "wants", "plan", "plans", "will", "would", "believe", "believes", "think", "thinks", "say", "says", "claim", "claims"]
+    _words("""
+    may might could can possibly perhaps maybe if either or hope hopes want wants plan plans will would believe
+    believes think thinks say says claim claims
+""")
 )
-UNIVERSAL = frozenset(["all", "every", "each", "always", "everyone", "everybody", "everything", "any", "most", "only", "both", "entire"])
+UNIVERSAL = frozenset(
+    _words("""
+    all every each always everyone everybody everything any most only both entire
+""")
+)
 STOPWORDS = frozenset(
-    ["a", "an", "the", "this", "that", "these", "those", "is", "are", "was", "were", "be", "been", "being", "am", "do", "does", "did", "has", "have", "had", "having", "to", "of", "in", "on", "at", "by", "for", "from", "with", "and", "so", "as", "it", "its", "there", "their", "his", "her", "our", "your", "my", "he", "she", "they", "we", "you", "i", "than", "then", "very", "too"]
+    _words("""
+    a an the this that these those is are was were be been being am do does did has have had having to of in on at
+    by for from with and so as it its there their his her our your my he she they we you i than then very too
+""")
 )
 ANTONYMS = frozenset(
     frozenset(pair.split("/"))
-    for pair in ["hot/cold", "warm/cold", "warm/cool", "big/small", "large/small", "big/little", "clean/dirty", "loud/quiet", "rich/poor", "strong/weak", "easy/difficult", "easy/hard", "simple/complicated", "cheap/expensive", "happy/sad", "fast/slow", "quick/slow", "old/new", "old/young", "young/elderly", "wet/dry", "bright/dark", "light/dark", "light/heavy", "safe/dangerous", "safe/unsafe", "full/empty", "brave/cowardly", "smart/stupid", "clever/stupid", "true/false", "right/wrong", "correct/wrong", "thick/thin", "polite/rude", "healthy/sick", "healthy/ill", "smooth/rough", "sweet/bitter", "calm/stormy", "fresh/stale", "deep/shallow", "honest/dishonest", "tall/short", "long/short", "high/low", "awake/asleep", "useful/useless", "popular/unpopular", "legal/illegal", "sharp/blunt", "generous/selfish", "lucky/unlucky", "common/rare", "important/trivial", "harmless/harmful", "careful/careless", "good/bad", "great/terrible", "great/awful", "wonderful/awful", "wonderful/terrible", "best/worst", "better/worse", "more/less", "more/fewer", "many/few", "most/few", "early/late", "before/after", "first/last", "open/closed", "opened/closed", "open/shut", "inside/outside", "indoors/outdoors", "up/down", "above/below", "north/south", "east/west", "left/right", "near/far", "day/night", "morning/evening", "summer/winter", "love/hate", "loves/hates", "loved/hated", "like/dislike", "likes/dislikes", "enjoy/hate", "enjoys/hates", "rise/fall", "rose/fell", "rises/falls", "increase/decrease", "increased/decreased", "increases/decreases", "grew/shrank", "improve/worsen", "improved/worsened", "raise/lower", "raises/lowers", "raise/cut", "win/lose", "won/lost", "wins/loses", "buy/sell", "bought/sold", "lend/borrow", "lent/borrowed", "accept/refuse", "accepted/rejected", "accept/reject", "build/destroy", "built/destroyed", "remember/forget", "start/stop", "started/stopped", "begin/end", "began/ended", "arrive/leave", "arrived/left", "alive/dead", "lived/died", "success/failure", "succeed/fail", "succeeded/failed", "man/woman", "boy/girl", "black/white", "red/blue", "red/green", "always/never", "often/rarely", "everyone/nobody", "everything/nothing", "all/none", "some/none", "possible/impossible", "allowed/forbidden", "required/optional", "agree/disagree", "same/different", "ancient/modern", "guilty/innocent", "public/private", "male/female", "husband/wife", "taller/shorter", "stronger/weaker", "heavier/lighter", "faster/slower", "richer/poorer", "younger/older", "larger/smaller", "bigger/smaller", "louder/quieter", "happier/sadder", "warmer/colder", "hotter/colder", "higher/lower", "longer/shorter", "easier/harder", "cheaper/costlier", "busier/calmer", "found/lost", "broke/mended", "broken/fixed", "hid/revealed", "sit/stand", "sitting/standing", "wet/dry", "noisy/quiet", "wealthy/poor", "strength/weakness", "advantage/disadvantage"]
+    for pair in _words("""
+    hot/cold warm/cold warm/cool big/small large/small big/little clean/dirty loud/quiet rich/poor strong/weak
+    easy/difficult easy/hard simple/complicated cheap/expensive happy/sad fast/slow quick/slow old/new old/young
+    young/elderly wet/dry bright/dark light/dark light/heavy safe/dangerous safe/unsafe full/empty brave/cowardly
+    smart/stupid clever/stupid true/false right/wrong correct/wrong thick/thin polite/rude healthy/sick
+    healthy/ill smooth/rough sweet/bitter calm/stormy fresh/stale deep/shallow honest/dishonest tall/short
+    long/short high/low awake/asleep useful/useless popular/unpopular legal/illegal sharp/blunt generous/selfish
+    lucky/unlucky common/rare important/trivial harmless/harmful careful/careless good/bad great/terrible
+    great/awful wonderful/awful wonderful/terrible best/worst better/worse more/less more/fewer many/few most/few
+    early/late before/after first/last open/closed opened/closed open/shut inside/outside indoors/outdoors up/down
+    above/below north/south east/west left/right near/far day/night morning/evening summer/winter love/hate
+    loves/hates loved/hated like/dislike likes/dislikes enjoy/hate enjoys/hates rise/fall rose/fell rises/falls
+    increase/decrease increased/decreased increases/decreases grew/shrank improve/worsen improved/worsened
+    raise/lower raises/lowers raise/cut win/lose won/lost wins/loses buy/sell bought/sold lend/borrow
+    lent/borrowed accept/refuse accepted/rejected accept/reject build/destroy built/destroyed remember/forget
+    start/stop started/stopped begin/end began/ended arrive/leave arrived/left alive/dead lived/died
+    success/failure succeed/fail succeeded/failed man/woman boy/girl black/white red/blue red/green always/never
+    often/rarely everyone/nobody everything/nothing all/none some/none possible/impossible allowed/forbidden
+    required/optional agree/disagree same/different ancient/modern guilty/innocent public/private male/female
+    husband/wife taller/shorter stronger/weaker heavier/lighter faster/slower richer/poorer younger/older
+    larger/smaller bigger/smaller louder/quieter happier/sadder warmer/colder hotter/colder higher/lower
+    longer/shorter easier/harder cheaper/costlier busier/calmer found/lost broke/mended broken/fixed hid/revealed
+    sit/stand sitting/standing noisy/quiet wealthy/poor strength/weakness advantage/disadvantage
+    """)
 )
-_NUMBERS = {
-    word: value
-    for value, word in enumerate(
-        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
-    )
-} | {
-    word: 20 + 10 * i
-    for i, word in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"])
-}
+_ONES = _words("""
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+    seventeen eighteen nineteen
+""")
+_TENS = _words("twenty thirty forty fifty sixty seventy eighty ninety")
+_NUMBERS = {**{w: i for i, w in enumerate(_ONES)}, **{w: 20 + 10 * i for i, w in enumerate(_TENS)}}
 _WORD = re.compile(r"\d[\d,]*(?:\.\d+)?|[^\W\d_]+(?:['’][^\W\d_]+)?")
 _NEGATED = re.compile(r"n['’]t$")
 FEATURES = 20
@@ -105,7 +147,7 @@ class Words:
         return cls(
             order,
             frozenset(_stem(w) for w in kept),
-            frozenset(zip(order, order[1:], strict=False)),
+            frozenset(pairwise(order)),
             frozenset(w for w in order if w[0].isdigit()),
             frozenset(w[1:] for w in raw if w.startswith("^")),
             sum(w in NEGATIONS for w in order),
@@ -130,7 +172,7 @@ def lexical_features(premise: Words, hypothesis: Words) -> list[float]:
     opposites = sum(frozenset((a, b)) in ANTONYMS for a in only_p for b in only_h)
     parity = (premise.negations + hypothesis.negations) % 2
     known = premise.numbers | hypothesis.numbers
-    p_all = {w for w in premise.order}
+    p_all = set(premise.order)
     same_words = sorted(premise.order) == sorted(hypothesis.order)
     return [
         float(premise.negations % 2),
@@ -177,9 +219,7 @@ class StandinHead(nn.Module):
         """Reduce token states (..., HIDDEN) to unit keys and values, side by side (..., 2 * WIDTH)."""
         return torch.cat([F.normalize(self.key(states), dim=-1), torch.tanh(self.value(states))], dim=-1)
 
-    def forward(
-        self, premise: Tensor, hypothesis: Tensor, p_len: Tensor, h_len: Tensor, extra: Tensor
-    ) -> Tensor:
+    def forward(self, premise: Tensor, hypothesis: Tensor, p_len: Tensor, h_len: Tensor, extra: Tensor) -> Tensor:
         """Score pairs.
 
         Args:
@@ -220,7 +260,7 @@ class StandinHead(nn.Module):
 
 
 class TokenStates:
-    """The frozen MiniLM: token states and sentence vectors, truncated to ``MAX_TOKENS`` tokens."""
+    """The frozen MiniLM: token states out of two of its layers, of texts cut to ``MAX_TOKENS`` tokens."""
 
     def __init__(self, path: str | Path, device: str = "cpu") -> None:
         self.device = torch.device(device)
@@ -230,9 +270,7 @@ class TokenStates:
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, with the special tokens."""
-        return (
-            self.tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)["input_ids"] if texts else []
-        )
+        return self.tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)["input_ids"] if texts else []
 
     def encode(self, ids: Sequence[Sequence[int]]) -> Iterator[tuple[int, Tensor]]:
         """Yield (index, token states (tokens, HIDDEN)) in order of length, batch by batch."""
@@ -246,9 +284,10 @@ class TokenStates:
                 padded[row, : lengths[row]] = torch.tensor(ids[i])
                 mask[row, : lengths[row]] = 1
             with torch.inference_mode():
-                states = self.model(
-                    input_ids=padded.to(self.device), attention_mask=mask.to(self.device)
-                ).last_hidden_state
+                layers = self.model(
+                    input_ids=padded.to(self.device), attention_mask=mask.to(self.device), output_hidden_states=True
+                ).hidden_states
+                states = SCALE * sum((F.normalize(layers[k], dim=-1) for k in LAYERS), start=layers[0].new_zeros(()))
             for row, i in enumerate(batch):
                 yield i, states[row, : lengths[row]]
 
@@ -327,9 +366,9 @@ class StandinNli:
         for start in range(0, len(order), PAIR_BATCH):
             batch = order[start : start + PAIR_BATCH]
             premises, hypotheses = [pairs[k][0] for k in batch], [pairs[k][1] for k in batch]
-            cosine = (
-                torch.stack([vectors[i] for i in premises]) * torch.stack([vectors[i] for i in hypotheses])
-            ).sum(dim=1)
+            cosine = (torch.stack([vectors[i] for i in premises]) * torch.stack([vectors[i] for i in hypotheses])).sum(
+                dim=1
+            )
             lexical = torch.tensor(
                 [lexical_features(words[p], words[h]) for p, h in zip(premises, hypotheses, strict=True)],
                 device=cosine.device,
