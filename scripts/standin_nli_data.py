@@ -233,6 +233,13 @@ PREFIXES = [
 ]
 
 
+AUXILIARIES = frozenset(_words("is are was were can will should could has have had"))
+UNCLEAR = frozenset(
+    _words("""not no never nobody nothing nowhere none neither only some many most few all every each both hardly
+if any cannot rather""")
+)
+
+
 def spell(number: int) -> str:
     """Write a whole number below 100 in words, others in digits."""
     if number < 20:
@@ -283,8 +290,8 @@ class Event:
         """Put the clause into words.
 
         Args:
-            form: past, synonym, opposite, passive, never, did not, didn't, failed, managed, might, will, wants,
-                progressive, not progressive.
+            form: past, synonym, opposite, passive, never, did not, didn't, failed, refused, managed, might, will,
+                wants, progressive, not progressive, not passive, n't passive.
             front: Whether the time comes first.
         """
         be, was = ("are", "were") if self.plural else ("is", "was")
@@ -306,8 +313,8 @@ class Event:
             "was progressive": f"{was} {self.ing}",
         }
         tail = f"{self.place} {'' if front else self.time}"
-        if form in ("passive", "not passive"):
-            was_thing = ("were" if self.count else "was") + (" not" if form == "not passive" else "")
+        if form.endswith("passive"):
+            was_thing = ("were" if self.count else "was") + {"not": " not", "n't": "n't"}.get(form.split()[0], "")
             text = f"{self.thing_text()} {was_thing} {self.participle} by {self.subject} {tail}"
         else:
             text = f"{self.subject} {verb[form]} {self.thing_text()} {self.manner} {tail}"
@@ -372,7 +379,7 @@ def events(rng: random.Random) -> Pair:
             bare = replace(weak, time=rng.choice(["", event.time]), place=rng.choice(["", event.place]))
             if bare.thing == event.kind or bare.subject == "someone":
                 bare = replace(bare, thing=event.thing, subject=event.subject)
-            form = rng.choice(["did not", "didn't", "never", "failed", "refused", "not passive"])
+            form = rng.choice(["did not", "didn't", "never", "failed", "refused", "not passive", "n't passive"])
             both = (premise, bare.say(form))
             return (*(both if rng.random() < 0.7 else both[::-1]), C)
         if change == 4 and event.opposite != "-":
@@ -708,6 +715,19 @@ FAMILIES: list[tuple[Callable[[random.Random], Pair], int]] = [
 ]  # fmt: skip
 
 
+def negated(text: str, contracted: bool) -> str | None:
+    """Put ``not`` after the auxiliary of a plain sentence; None where there is none or the scope is unclear."""
+    words = text.split()
+    lower = {word.lower().strip(".,") for word in words}
+    if lower & UNCLEAR or any("n't" in word for word in lower):
+        return None
+    at = next((i for i, word in enumerate(words) if i and word in AUXILIARIES), None)
+    if at is None:
+        return None
+    short = {"can": "can't", "will": "won't"}.get(words[at], words[at] + "n't")
+    return " ".join([*words[:at], short if contracted else f"{words[at]} not", *words[at + 1 :]])
+
+
 def seed_groups() -> list[list[str]]:
     """Read the four-line groups of ``standin_nli_seeds.txt``."""
     text = Path(__file__).with_name("standin_nli_seeds.txt").read_text(encoding="utf-8")
@@ -728,6 +748,11 @@ def seeded(rng: random.Random, groups: list[list[str]]) -> Pair:
         (whole, follows, E), (start, whole, E), (whole, open_, N),
     ]  # fmt: skip
     premise, hypothesis, label = rng.choice(pairs)
+    if rng.random() < 0.2:
+        plain = rng.choice([whole, follows, open_, ruled_out])
+        denied = negated(plain, rng.random() < 0.5)
+        if denied:
+            return rng.choice([(plain, denied, C), (plain, denied, C), (denied, plain, C), (denied, denied, E)])
     if other in (whole, follows, open_, ruled_out) and hypothesis == other:
         return whole, whole, E
     prefix = rng.choice(PREFIXES) if rng.random() < 0.15 else ""

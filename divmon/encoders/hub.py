@@ -30,6 +30,15 @@ def hub_reachable(timeout: float = 3.0) -> bool:
     return not constants.is_offline_mode() and _answers(constants.ENDPOINT, timeout)
 
 
+def why_unreachable() -> str:
+    """What to say where `hub_reachable` is False."""
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        return "the hub is switched off (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE)"
+    return f"{constants.ENDPOINT} does not answer"
+
+
 @lru_cache(maxsize=4)
 def _answers(endpoint: str, timeout: float) -> bool:
     from huggingface_hub import get_session
@@ -123,9 +132,7 @@ def download(repo_id: str) -> Path:
         ) from error
     except Exception as error:  # the client's errors are many and not under one class
         reason = str(error).strip().partition("\n")[0] or "no reason given"
-        raise ModelNotFoundError(
-            f"downloading {repo_id} failed ({type(error).__name__}: {reason:.200})"
-        ) from error
+        raise ModelNotFoundError(f"downloading {repo_id} failed ({type(error).__name__}: {reason:.200})") from error
     if not weight_files(folder):
         raise ModelNotFoundError(f"{repo_id} has no PyTorch weights on the hub")
     return folder

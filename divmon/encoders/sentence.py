@@ -20,16 +20,15 @@ class SentenceTransformerEncoder:
     only by floating point (about 1e-7), and not at all on their order.
     """
 
-    def __init__(
-        self, folder: Path, identity: ModelIdentity, device: str = "cpu", batch_size: int = 32
-    ) -> None:
+    def __init__(self, folder: Path, identity: ModelIdentity, device: str = "cpu", batch_size: int | None = None) -> None:
         """Load the model.
 
         Args:
             folder: Local folder; no network is asked.
             identity: Which model it is.
             device: Torch device.
-            batch_size: Texts that go through the model together.
+            batch_size: Texts that go through the model together; default: 16 on a CPU, where larger batches were
+                measured to be no faster, else 64.
         """
         import torch
         from sentence_transformers import SentenceTransformer
@@ -72,8 +71,10 @@ class SentenceTransformerEncoder:
             return np.zeros((0, self._model.get_embedding_dimension() or 0), dtype=np.float32)
         distinct = sorted(set(texts), key=lambda text: (-len(text), text))
         row = {text: number for number, text in enumerate(distinct)}
-        with torch.autocast(self._model.device.type, enabled=False):
+        device = self._model.device.type
+        size = self._batch_size or (16 if device == "cpu" else 64)
+        with torch.autocast(device, enabled=False):
             table = self._model.encode(
-                distinct, batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
+                distinct, batch_size=size, normalize_embeddings=True, show_progress_bar=False
             )
         return np.asarray(table, dtype=np.float32)[[row[text] for text in texts]]

