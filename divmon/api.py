@@ -10,7 +10,7 @@ from divmon.measurement import Measurement
 from divmon.metrics import METRICS
 from divmon.options import MonitorOptions, OptionKeywords
 from divmon.prompts import PromptSet
-from divmon.scoring import Scorer, Scores, ScoringSettings
+from divmon.scoring import Scores
 
 
 def measure(
@@ -89,16 +89,17 @@ def score(
         InputError: For groups or settings that make no sense.
         ModelNotFoundError: If an encoder is not to be had.
     """
-    from divmon import encoders
+    from divmon.scored import score_with
 
-    settings = ScoringSettings(
-        metrics=tuple(metrics),
+    return score_with(
+        groups,
+        metrics=metrics,
         vocab_size=vocab_size,
+        preset=preset,
+        sentence_encoder=sentence_encoder,
+        nli=nli,
         nli_pairs=nli_pairs,
         unclosed=unclosed,
         keep_think=keep_think,
-    )
-    needs_encoder = bool({"sbert", "vendi"} & set(settings.metrics))
-    encoder = encoders.load_sentence_encoder(sentence_encoder, preset=preset, device=device) if needs_encoder else None
-    classifier = encoders.load_nli(nli, preset=preset, device=device) if "nli" in settings.metrics else None
-    return Scorer(settings, encoder, classifier).score(groups)
+        device=device,
+    )[0]

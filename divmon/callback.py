@@ -27,8 +27,8 @@ class DiversityCallback(TrainerCallback):
     ``trainer.add_callback(DiversityCallback())`` is all it takes. It samples held-out prompts before the first step,
     every ``every_n_steps`` and at the last step, computes EAD, SBERT, NLI and Vendi Score, and logs them with the
     fraction retained against the first measurement through the trainer's own log, as ``divmon/...``. In an evaluation's
-    metrics they are ``eval_divmon/...``, so that ``metric_for_best_model="divmon/sbert_retained"`` works; every evaluation is
-    measured for that. Records and completions are kept in ``<output_dir>/divmon/``.
+    metrics they are ``eval_divmon/...``, so that ``metric_for_best_model="divmon/sbert_retained"`` works; every
+    evaluation is measured for that. Records and completions are kept in ``<output_dir>/divmon/``.
 
     Losses and weights of the run stay bit for bit what they are without it. What fails inside becomes one warning and a
     recorded gap.

@@ -48,7 +48,7 @@ class Validity:
         empty: Share with no text left after the think block.
         unclosed: Share whose think block never closed, so that there is no answer.
         truncated: Share cut off at the token limit.
-        repeated: Share whose answer is exactly that of an earlier completion of the same prompt.
+        repeated: Share whose text is exactly that of an earlier completion of the same prompt.
         mean_length: Mean length in tokens.
         entropy: Mean token entropy in nats, under the model that wrote them, at temperature 1.
         logprob: Mean token log-probability in nats, likewise.

@@ -181,7 +181,9 @@ class Monitor:
                 lambda: encoders.load_sentence_encoder(options.sentence_encoder, preset=options.preset, device=device),
             )
         if "nli" in wanted:
-            self._nli = self._try(("nli",), lambda: encoders.load_nli(options.nli, preset=options.preset, device=device))
+            self._nli = self._try(
+                ("nli",), lambda: encoders.load_nli(options.nli, preset=options.preset, device=device)
+            )
         self._loaded = True
 
     def _try(self, metrics: Sequence[str], load: Callable[[], Any]) -> Any:

@@ -19,7 +19,8 @@ class MonitorOptions:
     """Options of a measurement.
 
     The defaults sample 32 x 16 completions of at most 128 tokens: 65,536 tokens in about four batches, which is some
-    500 decode steps, and 3 sentence pairs for each of the 120 pairs of completions of a prompt through the NLI classifier.
+    500 decode steps, and 3 sentence pairs for each of the 120 pairs of completions of a prompt through the NLI
+    classifier.
 
     Attributes:
         num_prompts: At most this many prompts.

@@ -5,37 +5,42 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rich import box
 from rich.table import Table
 
 from divmon.measurement import Measurement, MetricSummary
 
 NAMES = {"ead": "EAD", "sbert": "SBERT", "nli": "NLI", "vendi": "Vendi"}
+_SHORT_AXES = {"ead": "lexical", "sbert": "semantic", "nli": "logical", "vendi": "modes"}
 AXES = {"ead": "lexical", "sbert": "semantic", "nli": "logical", "vendi": "effective modes"}
 
 
 def measurements_table(measurements: Sequence[Measurement]) -> Table:
     """A table of measurements: each metric with its 95% interval and the percentage retained, and validity."""
-    table = Table(title=None, header_style="bold", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     table.add_column("step", justify="right")
     metrics = list(measurements[0].metrics) if measurements else []
     for metric in metrics:
-        table.add_column(f"{NAMES[metric]}\n{AXES[metric]}", justify="right")
-        table.add_column("kept", justify="right")
+        table.add_column(f"{NAMES[metric]}, kept\n{_SHORT_AXES[metric]}", justify="right", no_wrap=True)
     for name in ("entropy\nnats", "cut\noff", "same\ntext"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for measurement in measurements:
         cells = [str(measurement.step)]
         for metric in metrics:
             summary = measurement.metrics[metric]
-            cells += [_number(summary.mean), _percent(summary.retained)]
+            cells.append(f"{format_number(summary.mean)} {format_percent(summary.retained):>5}")
         validity = measurement.validity
-        cells += [_number(validity.entropy, 2), _percent(validity.truncated), _percent(validity.repeated)]
+        cells += [
+            format_number(validity.entropy, 2),
+            format_percent(validity.truncated),
+            format_percent(validity.repeated),
+        ]
         table.add_row(*cells)
     return table
 
 
 def verdict(measurements: Sequence[Measurement]) -> list[str]:
-    """What happened to diversity between the baseline and the last measurement, a sentence a line."""
+    """What happened to diversity between the baseline and the last measurement, one short line each."""
     if not measurements:
         return ["Nothing was measured."]
     last = measurements[-1]
@@ -45,14 +50,12 @@ def verdict(measurements: Sequence[Measurement]) -> list[str]:
         if math.isnan(summary.retained):
             lines.append(f"{NAMES[metric]} ({AXES[metric]}): not comparable with the baseline.")
             continue
-        kept = f"{_percent(summary.retained)} of the baseline is left"
+        kept = f"{NAMES[metric]} ({AXES[metric]}): {format_percent(summary.retained)} left"
         if math.isnan(low):
-            lines.append(f"{NAMES[metric]} ({AXES[metric]}): {kept} (too few prompts for an interval).")
+            lines.append(f"{kept} (too few prompts for an interval).")
             continue
-        lines.append(
-            f"{NAMES[metric]} ({AXES[metric]}): {kept} (95% interval {_percent(low)} to {_percent(high)}): "
-            f"{_direction(summary)}."
-        )
+        interval = f"95% interval {format_percent(low)} to {format_percent(high)}"
+        lines.append(f"{kept} ({interval}): {_direction(summary)}.")
     lines += _rot(measurements[0], last)
     return lines
 
@@ -71,18 +74,21 @@ def _rot(first: Measurement, last: Measurement) -> list[str]:
     before, now = first.validity, last.validity
     lines = []
     if now.empty + now.unclosed > 0.2:
-        lines.append(f"Beware: {_percent(now.empty + now.unclosed)} of the completions have no answer.")
-    if not math.isnan(now.base_logprob) and now.base_logprob < before.base_logprob - 2:
+        lines.append(f"Beware: {format_percent(now.empty + now.unclosed)} of the completions have no answer.")
+    rose = any(summary.retained_interval[0] > 1 for summary in last.metrics.values())
+    if rose and now.base_logprob < before.base_logprob - 1:
         lines.append(
-            f"Beware: the base model finds the completions unlikely ({now.base_logprob:.1f} nats a token, "
-            f"{before.base_logprob:.1f} before): read some, a rise in diversity may be rot."
+            f"Beware: diversity rose while the base model finds the completions unlikely ({now.base_logprob:.1f} nats a "
+            f"token, {before.base_logprob:.1f} before): read some, this may be rot."
         )
     return lines
 
 
-def _number(value: float, digits: int = 3) -> str:
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+def format_number(value: float | None, digits: int = 3) -> str:
+    """A number for a table; a dash for one that was not measured."""
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.0f}%"
+def format_percent(value: float | None) -> str:
+    """A share or fraction as a whole percentage; a dash for one that was not measured."""
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.0f}%"

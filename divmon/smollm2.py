@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from divmon.encoders.folder import sha256_of
 from divmon.encoders.packaged import cache_dir
@@ -60,7 +61,7 @@ def _convert(source: Path, target: Path) -> None:
     # The original's padding token; the file names the end-of-turn token, which training must not ignore.
     tokenizer.pad_token = "<|endoftext|>"
     quantised = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
-    config = quantised.config
+    config: Any = quantised.config
     del config.quantization_config
     config.pad_token_id = tokenizer.pad_token_id
     config._name_or_path = "HuggingFaceTB/SmolLM2-135M-Instruct"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
@@ -103,6 +104,22 @@ def cached_snapshot(repo_id: str, *, sentence: bool = False) -> Path | None:
     return folder if complete else None
 
 
+def listing(repo_id: str) -> list[str]:
+    """The files of a model on the hub that PyTorch needs, by one request.
+
+    Raises:
+        ModelNotFoundError: If the hub has no such model with PyTorch weights, or does not let us see it.
+    """
+    from huggingface_hub import HfApi
+
+    with _readable_errors(repo_id):
+        info = HfApi().model_info(repo_id, timeout=_SECONDS)
+    names = wanted(file.rfilename for file in info.siblings or ())
+    if not any(name.endswith((".safetensors", ".bin")) for name in names):
+        raise ModelNotFoundError(f"{repo_id} has no PyTorch weights on the hub")
+    return names
+
+
 def download(repo_id: str) -> Path:
     """Bring a model into the hub's local cache, PyTorch weights only.
 
@@ -115,13 +132,23 @@ def download(repo_id: str) -> Path:
     Raises:
         ModelNotFoundError: If the hub has no such model, does not let us have it, or the connection failed.
     """
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import snapshot_download
+
+    names = listing(repo_id)
+    with _readable_errors(repo_id):
+        folder = Path(snapshot_download(repo_id, allow_patterns=names, etag_timeout=_SECONDS))
+    if not weight_files(folder):
+        raise ModelNotFoundError(f"the download of {repo_id} is not complete")
+    return folder
+
+
+@contextmanager
+def _readable_errors(repo_id: str) -> Iterator[None]:
+    """Turn whatever the hub's client raises into a ModelNotFoundError that says why."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     try:
-        info = HfApi().model_info(repo_id, timeout=_SECONDS)
-        names = wanted(file.rfilename for file in info.siblings or ())
-        folder = Path(snapshot_download(repo_id, allow_patterns=names, etag_timeout=_SECONDS))
+        yield
     except GatedRepoError as error:
         raise ModelNotFoundError(
             f"{repo_id} is gated: accept its terms on its page, then log in with `hf auth login`"
@@ -132,7 +159,4 @@ def download(repo_id: str) -> Path:
         ) from error
     except Exception as error:  # the client's errors are many and not under one class
         reason = str(error).strip().partition("\n")[0] or "no reason given"
-        raise ModelNotFoundError(f"downloading {repo_id} failed ({type(error).__name__}: {reason:.200})") from error
-    if not weight_files(folder):
-        raise ModelNotFoundError(f"{repo_id} has no PyTorch weights on the hub")
-    return folder
+        raise ModelNotFoundError(f"the hub did not give {repo_id} ({type(error).__name__}: {reason:.200})") from error

@@ -30,13 +30,13 @@ class Option:
         name: The model's full name, or its path.
         origin: What kind of place it is.
         get: Gives the model's folder, checked; raises ModelNotFoundError.
-        costly: `get` may download or unpack.
+        peek: What a dry run does instead of a `get` that may download or unpack; raises likewise.
     """
 
     name: str
     origin: Origin
     get: Callable[[], Path]
-    costly: bool = False
+    peek: Callable[[], object] | None = None
 
 
 def locate(role: Role, asked: str | Path, tried: list[str], *, local: bool = False) -> Iterator[Option]:
@@ -69,13 +69,13 @@ def locate(role: Role, asked: str | Path, tried: list[str], *, local: bool = Fal
         if installed(model) is None:
             tried.append("its packages are not installed")
         else:
-            get = partial(packaged_folder, model)
-            yield Option(model.repo_id, "package", get, costly=model.archive is not None)
+            peek = partial(installed, model) if model.archive else None
+            yield Option(model.repo_id, "package", partial(packaged_folder, model), peek)
 
     if not local:
         if hub.hub_reachable():
             for name in names:
-                yield Option(name, "hub", partial(hub.download, name), costly=True)
+                yield Option(name, "hub", partial(hub.download, name), partial(hub.listing, name))
         else:
             tried.append(hub.why_unreachable())
 

@@ -25,7 +25,9 @@ class TransformersNli:
     by floating point, and not at all on their order.
     """
 
-    def __init__(self, folder: Path, identity: ModelIdentity, device: str = "cpu", batch_tokens: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, identity: ModelIdentity, device: str = "cpu", batch_tokens: int | None = None
+    ) -> None:
         """Load the model.
 
         Args:
@@ -121,9 +123,9 @@ def label_columns(id2label: Mapping[int, str], model: str) -> list[int]:
     Raises:
         InputError: Unless there are exactly three labels that begin with entail, neutral and contradict.
     """
-    labels = {int(number): str(label).lower() for number, label in id2label.items()}
+    labels = {int(number): str(label) for number, label in id2label.items()}
     columns = [
-        [number for number, label in labels.items() if label.startswith(prefix)]
+        [number for number, label in labels.items() if label.lower().startswith(prefix)]
         for prefix in ("entail", "neutral", "contradict")
     ]
     if len(labels) != 3 or any(len(found) != 1 for found in columns):

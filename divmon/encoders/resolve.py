@@ -170,20 +170,22 @@ def _choose(role: Role, name: str | Path | None, preset: Preset, *, dry: bool) -
     if preset not in DEFAULTS[role]:
         raise InputError(f'Expected preset "paper" or "fast", got {preset!r}.')
     asked = DEFAULTS[role][preset] if name is None else str(name)
+    by_choice = role == "NLI classifier" and asked == STANDIN
     tried: list[str] = []
-    if asked != STANDIN:
+    if not by_choice:
         option, folder = _first(locate(role, name or asked, tried), tried, dry)
         if option is not None:
             return EncoderPlan(role, asked, option.name, option.origin), folder
     remedy = _remedy(asked)
-    if name is None or asked == STANDIN:
+    if name is None or by_choice:
         notes: list[str] = []
         option, folder = _first(locate("sentence encoder", MINILM.repo_id, notes, local=True), notes, dry)
         if option is not None:
-            fallback = asked != STANDIN
             uses, origin = (option.name, option.origin) if role == "sentence encoder" else (STANDIN, "shipped")
-            return EncoderPlan(role, asked, uses, origin, fallback, remedy if fallback else None, tuple(tried)), folder
-        if asked == STANDIN:
+            return EncoderPlan(
+                role, asked, uses, origin, not by_choice, None if by_choice else remedy, tuple(tried)
+            ), folder
+        if by_choice:
             tried = [f"it needs {MINILM.repo_id}", *notes]
         elif remedy != MINILM.install:
             remedy += f"; or, for a stand-in whose values are not comparable, {MINILM.install}"
@@ -191,10 +193,13 @@ def _choose(role: Role, name: str | Path | None, preset: Preset, *, dry: bool) -
 
 
 def _first(options: Iterable[Option], tried: list[str], dry: bool) -> tuple[Option | None, Path | None]:
-    """The first place that really has the model, and its folder, unless that is costly and this is ``dry``."""
+    """The first place that really has the model, and its folder unless this is ``dry``."""
     for option in options:
         try:
-            return option, None if dry and option.costly else option.get()
+            if not dry:
+                return option, option.get()
+            (option.peek or option.get)()
+            return option, None
         except ModelNotFoundError as error:
             tried.append(str(error))
     return None, None

@@ -20,7 +20,9 @@ class SentenceTransformerEncoder:
     only by floating point (about 1e-7), and not at all on their order.
     """
 
-    def __init__(self, folder: Path, identity: ModelIdentity, device: str = "cpu", batch_size: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, identity: ModelIdentity, device: str = "cpu", batch_size: int | None = None
+    ) -> None:
         """Load the model.
 
         Args:
@@ -74,7 +76,5 @@ class SentenceTransformerEncoder:
         device = self._model.device.type
         size = self._batch_size or (16 if device == "cpu" else 64)
         with torch.autocast(device, enabled=False):
-            table = self._model.encode(
-                distinct, batch_size=size, normalize_embeddings=True, show_progress_bar=False
-            )
+            table = self._model.encode(distinct, batch_size=size, normalize_embeddings=True, show_progress_bar=False)
         return np.asarray(table, dtype=np.float32)[[row[text] for text in texts]]

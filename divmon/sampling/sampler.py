@@ -192,6 +192,8 @@ def _sample_share(
     rows: dict[tuple[int, int], Completion] = {}
     total, halvings, largest, limit = len(share) * settings.samples, 0, 0, settings.batch_tokens
     queue = list(reversed(batches))
+    if progress is not None:
+        progress(0, total)
     while queue:
         batch = queue.pop()
         if len(batch.rows) > limit:

@@ -210,13 +210,19 @@ class MonitoredRun:
         if self._processes.index or self.trainer.args.disable_tqdm:
             yield None
             return
-        with tqdm(desc=f"divmon, step {step}", unit="completion", leave=False, dynamic_ncols=True) as bar:
+        bars: list[tqdm] = []
 
-            def advance(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
+        def advance(done: int, total: int) -> None:
+            if not bars:
+                text = f"divmon, step {step}: completions"
+                bars.append(tqdm(total=total, desc=text, leave=False, dynamic_ncols=True))
+            bars[0].update(done - bars[0].n)
 
+        try:
             yield advance
+        finally:
+            for bar in bars:
+                bar.close()
 
 
 def _warn_of_open_thinking(measurement: Measurement) -> None:
