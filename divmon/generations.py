@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +36,7 @@ def read_generations(path: str | Path) -> list[GenerationRecord]:
     """Read a JSONL file, gzip-compressed or not.
 
     Each line is an object with a list of completions under ``outputs``, ``generations``, ``responses``, ``completions``
-    or ``samples`` (the first of these that is there). A completion is a string, an object with ``text`` or
+    or ``samples`` (the first of these that is there and not null). A completion is a string, an object with ``text`` or
     ``content``, or a chat, whose assistant turns count. Other fields are ignored.
 
     Raises:
@@ -45,16 +47,17 @@ def read_generations(path: str | Path) -> list[GenerationRecord]:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
-        lines = data.decode("utf-8").split("\n")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise InputError(f"Cannot read {path}: {reason}.") from error
     records = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
         if not line.strip():
             continue
         try:
-            records.append(_record(json.loads(line), number))
+            records.append(_record(json.loads(line.decode("utf-8"), parse_int=_integer), number))
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}, line {number}: not UTF-8 text ({error.reason}, byte {error.start}).") from error
         except json.JSONDecodeError as error:
             raise InputError(f"{path}, line {number}: not JSON ({error.msg}, column {error.colno}).") from error
         except RecursionError as error:
@@ -69,26 +72,36 @@ def read_generations(path: str | Path) -> list[GenerationRecord]:
 def _record(record: Any, number: int) -> GenerationRecord:
     if not isinstance(record, Mapping):
         raise InputError(f"expected an object, got {type(record).__name__}.")
-    field = next((name for name in FIELDS if name in record), None)
+    field = next((name for name in FIELDS if record.get(name) is not None), None)
     if field is None:
-        have = ", ".join(map(str, list(record)[:8])) or "nothing"
+        have = ", ".join(f"{name!r:.40}" for name in list(record)[:8]) or "nothing"
         raise InputError(f"no completions: expected one of the fields {', '.join(FIELDS)}, got {have}.")
     outputs = record[field]
     if not isinstance(outputs, Sequence) or isinstance(outputs, str) or not outputs:
         raise InputError(f"field {field!r}: expected a list of completions, got {str(outputs)[:60]!r}.")
     input_id = record.get("input_id", record.get("id", number))
     texts = tuple(_text(output, f"{field}[{index}]") for index, output in enumerate(outputs))
-    return GenerationRecord(str(input_id), str(record.get("task") or ""), texts)
+    return GenerationRecord(_sound(str(input_id)), _sound(str(record.get("task") or "")), texts)
 
 
 def _text(output: Any, where: str) -> str:
     if isinstance(output, str):
-        return output
+        return _sound(output)
     if isinstance(output, Mapping):
         for name in ("text", "content"):
             if isinstance(output.get(name), str):
-                return output[name]
+                return _sound(output[name])
     if isinstance(output, Sequence) and output and all(isinstance(turn, Mapping) for turn in output):
         turns = [turn for turn in output if turn.get("role", "assistant") == "assistant"]
         return "\n".join(_text(turn, where) for turn in turns)
     raise InputError(f"{where}: expected text, got {str(output)[:60]!r}.")
+
+
+def _sound(text: str) -> str:
+    """``text`` without halves of surrogate pairs, which JSON can write but no tokenizer reads."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
+def _integer(digits: str) -> int | float:
+    """An integer of any length: Python refuses thousands of digits, but a field of no interest may hold them."""
+    return int(digits) if len(digits) < 1000 else float(digits)

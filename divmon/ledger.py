@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from divmon.errors import InputError
-from divmon.measurement import Measurement
+from divmon.measurement import SCHEMA, Measurement, to_plain
 
 FOLDER = "divmon"
 FILE = "measurements.jsonl"
@@ -70,10 +71,10 @@ class Ledger:
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one line and flush it to the disk; a torn line that a killed process left is cut off first."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        line = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str) + "\n"
+        line = _line(record).encode("utf-8", "backslashreplace")
         with self.path.open("a+b") as file:
-            _cut_torn_line(file)
-            file.write(line.encode("utf-8"))
+            _mend_last_line(file)
+            file.write(line)
             file.flush()
             os.fsync(file.fileno())
 
@@ -81,7 +82,7 @@ class Ledger:
         """The lines as dictionaries; a torn last line is passed over.
 
         Raises:
-            InputError: For a broken line that is not the last, named by its number.
+            InputError: For a broken line that is not the last, or one of a newer schema, named by its number.
         """
         if not self.path.is_file():
             return
@@ -90,11 +91,16 @@ class Ledger:
             lines.pop()
         for number, line in enumerate(lines, 1):
             try:
-                record = json.loads(line)
+                record = _record(line)
             except ValueError as error:
                 if number == len(lines):
                     return
-                raise InputError(f"{self.path}, line {number}: not JSON ({error}).") from error
+                raise InputError(f"{self.path}, line {number}: not a record ({error}); mend or remove it.") from error
+            if record.get("schema", 0) > SCHEMA:
+                raise InputError(
+                    f"{self.path}, line {number}: schema {record['schema']}, this divmon reads up to {SCHEMA}: "
+                    "upgrade divmon."
+                )
             yield record
 
     def read(self) -> RunRecord | None:
@@ -126,19 +132,26 @@ class Ledger:
 
     def move_aside(self) -> Path | None:
         """Move what an earlier run left into ``earlier/<run id>``; the new place, or None where there was nothing."""
-        if not self.path.is_file():
+        parts = [part for part in (self.path, self.folder / COMPLETIONS) if part.exists()]
+        if not parts:
             return None
-        name = next((str(record["run_id"]) for record in self.records() if record.get("run_id")), "unnamed")
-        target = self.folder / "earlier" / name
-        number = 1
+        name = self._first_run_id()
+        target, number = self.folder / "earlier" / name, 1
         while target.exists():
             number += 1
             target = self.folder / "earlier" / f"{name}-{number}"
         target.mkdir(parents=True)
-        for part in (self.path, self.folder / COMPLETIONS):
-            if part.exists():
-                shutil.move(str(part), target / part.name)
+        for part in parts:
+            shutil.move(str(part), target / part.name)
         return target
+
+    def _first_run_id(self) -> str:
+        """The first run id of the file as a folder's name, whatever the rest of the file is like."""
+        try:
+            run_id = next((str(record["run_id"]) for record in self.records() if record.get("run_id")), "")
+        except InputError:
+            run_id = ""
+        return re.sub(r"[^\w.-]", "_", run_id)[:100].strip(".") or "unnamed"
 
     def completions_path(self, step: int, label: str = "step") -> Path:
         """Where the completions of one measurement are."""
@@ -153,30 +166,42 @@ class Ledger:
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        with gzip.open(partial, "wt", encoding="utf-8") as file:
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
-        partial.replace(path)
+        try:
+            with gzip.open(partial, "wt", encoding="utf-8", errors="backslashreplace") as file:
+                file.writelines(_line(row) for row in rows)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
-def _cut_torn_line(file: Any) -> None:
-    """Leave an append-mode binary file ending in a newline: complete a whole last line, cut off a torn one."""
-    end = file.seek(0, os.SEEK_END)
-    if end == 0:
-        return
-    file.seek(end - 1)
-    if file.read(1) == b"\n":
-        return
-    tail_start, block = end, b""
-    while tail_start > 0 and b"\n" not in block:
-        size = min(1 << 16, tail_start)
-        tail_start -= size
-        file.seek(tail_start)
+def _line(record: Mapping[str, Any]) -> str:
+    """A record as a line of strict JSON, to be encoded with ``backslashreplace``: JSON's way to write half a pair."""
+    return json.dumps(to_plain(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str) + "\n"
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    """The record of a line; ValueError for one that holds none."""
+    record = json.loads(line)
+    if not isinstance(record, dict) or not isinstance(record.get("schema", 0), int):
+        raise ValueError("expected an object with a schema number")
+    return record
+
+
+def _mend_last_line(file: Any) -> None:
+    """Leave an append-mode binary file ending in a whole line: end one that lacks its newline, cut off a torn one."""
+    start, block = file.seek(0, os.SEEK_END), b""
+    while start > 0 and b"\n" not in block.strip():
+        size = min(1 << 16, start)
+        start -= size
+        file.seek(start)
         block = file.read(size) + block
-    cut = block.rfind(b"\n") + 1
+    last = block.rstrip()
+    begin = last.rfind(b"\n") + 1
     try:
-        json.loads(block[cut:])
+        if last:
+            _record(last[begin:])
     except ValueError:
-        file.truncate(tail_start + cut)
+        file.truncate(start + begin)
     else:
-        file.write(b"\n")
+        if block and not block.endswith(b"\n"):
+            file.write(b"\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +38,9 @@ class MetricSummary:
     change_p: float = math.nan
     across: float = math.nan
     per_prompt: tuple[float, ...] = ()
+
+
+UNMEASURED = MetricSummary(mean=math.nan)
 
 
 @dataclass(frozen=True)
@@ -125,11 +129,11 @@ class Measurement:
         Raises:
             InputError: For a record of a newer schema or one that lacks a field.
         """
-        if record.get("schema", 0) > SCHEMA:
-            raise InputError(
-                f"Measurement of schema {record['schema']}, this divmon reads up to {SCHEMA}: upgrade divmon."
-            )
         try:
+            if record["schema"] > SCHEMA:
+                raise InputError(
+                    f"Measurement of schema {record['schema']}, this divmon reads up to {SCHEMA}: upgrade divmon."
+                )
             fields = {field.name: record[field.name] for field in dataclasses.fields(cls)}
             fields["metrics"] = {name: _summary(value) for name, value in record["metrics"].items()}
             fields["tasks"] = {
@@ -140,7 +144,9 @@ class Measurement:
             prompts = record["prompts"]
             lists = {name: tuple(prompts[name]) for name in ("ids", "keys", "categories", "tasks")}
             fields["prompts"] = PromptRecord(digest=prompts["digest"], source=prompts["source"], **lists)
-        except (KeyError, TypeError, AttributeError) as error:
+        except InputError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise InputError(f"Not a divmon measurement ({type(error).__name__}: {error}).") from error
         return cls(**fields)
 
@@ -153,10 +159,11 @@ def comparison_problem(now: Measurement, baseline: Measurement, metric: str) -> 
     if now.prompts.digest != baseline.prompts.digest:
         return f"different prompts ({baseline.prompts.source}, {now.prompts.source})"
     for part in ("sampling", "scoring", *_METRIC_PARTS.get(metric, ())):
-        before, after = baseline.protocol.get(part), now.protocol.get(part)
+        before, after = _as_read(baseline.protocol.get(part)), _as_read(now.protocol.get(part))
         if part in ("sentence_encoder", "nli"):
             before, after = _weights(before), _weights(after)
         if before != after:
+            before, after = _differing(before, after)
             return f"different {part.replace('_', ' ')} ({before} at the baseline, {after} now)"
     return None
 
@@ -169,18 +176,34 @@ _METRIC_PARTS = {
 }
 
 
-def _weights(identity: Mapping[str, Any] | None) -> str | None:
-    return None if identity is None else identity.get("digest") or identity.get("name")
+def _as_read(value: Any) -> Any:
+    """``value`` as it comes back from a file, so that one in memory equals its own record."""
+    return json.loads(json.dumps(to_plain(value), default=str))
+
+
+def _weights(identity: Any) -> Any:
+    """What decides whether a model is the same: the digest of its weights, else its name."""
+    return identity.get("digest") or identity.get("name") if isinstance(identity, dict) else identity
+
+
+def _differing(before: Any, after: Any) -> tuple[Any, Any]:
+    """Two records without the entries in which they agree."""
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return before, after
+    names = [name for name in before | after if before.get(name) != after.get(name)]
+    return {name: before.get(name) for name in names}, {name: after.get(name) for name in names}
 
 
 def to_plain(value: Any) -> Any:
-    """Dataclasses to dictionaries, tuples to lists, NaN and infinities to None, all the way down."""
+    """Dataclasses to dictionaries, tuples to lists, NumPy's scalars to Python's, NaN and infinities to None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_plain(item) for item in value]
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
@@ -190,18 +213,22 @@ def _number(value: Any) -> Any:
     return math.nan if value is None else value
 
 
+def _float(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
 def _summary(record: Mapping[str, Any]) -> MetricSummary:
     return MetricSummary(
-        mean=_number(record["mean"]),
+        mean=_float(record["mean"]),
         interval=_interval(record["interval"]),
-        retained=_number(record["retained"]),
+        retained=_float(record["retained"]),
         retained_interval=_interval(record["retained_interval"]),
-        change_p=_number(record["change_p"]),
-        across=_number(record["across"]),
-        per_prompt=tuple(_number(value) for value in record["per_prompt"]),
+        change_p=_float(record["change_p"]),
+        across=_float(record["across"]),
+        per_prompt=tuple(_float(value) for value in record["per_prompt"]),
     )
 
 
 def _interval(pair: Any) -> Interval:
     low, high = pair
-    return _number(low), _number(high)
+    return _float(low), _float(high)

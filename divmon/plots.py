@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from divmon.errors import InputError
-from divmon.measurement import Measurement
-from divmon.reading import AXES, NAMES
+from divmon.measurement import UNMEASURED, Measurement
+from divmon.reading import AXES, NAMES, format_percent
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers.
 _COLOURS = {"ead": "#0072B2", "sbert": "#D55E00", "nli": "#009E73", "vendi": "#CC79A7"}
@@ -38,13 +39,13 @@ def plot_metrics(measurements: Sequence[Measurement], path: str | Path, title: s
     metrics = list(measurements[0].metrics)
     figure = Figure(figsize=(9, 1 + 2.9 * ((len(metrics) + 1) // 2)), layout="constrained", dpi=150)
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=13, fontweight="bold")
+    figure.suptitle(title, fontsize=13, fontweight="bold", parse_math=False)
     panels = figure.subplots((len(metrics) + 1) // 2, 2, squeeze=False, sharex=True).ravel()
     for panel in panels[len(metrics) :]:
         panel.set_visible(False)
     steps = [measurement.step for measurement in measurements]
     for metric, panel in zip(metrics, panels, strict=False):
-        found = [measurement.metrics[metric] for measurement in measurements]
+        found = [measurement.metrics.get(metric, UNMEASURED) for measurement in measurements]
         panel.fill_between(
             steps,
             [summary.interval[0] for summary in found],
@@ -58,14 +59,16 @@ def plot_metrics(measurements: Sequence[Measurement], path: str | Path, title: s
         last = found[-1]
         low, high = last.retained_interval
         panel.set_title(
-            f"{NAMES[metric]} ({AXES[metric]}): {last.retained:.0%} left [{low:.0%}, {high:.0%}]",
+            f"{NAMES[metric]} ({AXES[metric]}): {format_percent(last.retained)} left "
+            f"[{format_percent(low)}, {format_percent(high)}]",
             fontsize=10,
             loc="left",
         )
         panel.set_ylabel(_RANGES.get(metric, "effective number of modes"), fontsize=8)
         panel.tick_params(labelsize=8)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        panel.set_ylim(bottom=0 if metric != "vendi" else 1)
+        if any(math.isfinite(summary.mean) for summary in found):
+            panel.set_ylim(bottom=0 if metric != "vendi" else 1)
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
     for panel in panels[max(0, len(metrics) - 2) : len(metrics)]:

@@ -7,11 +7,12 @@ import hashlib
 import importlib.resources
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from divmon.errors import InputError
 
@@ -45,6 +46,11 @@ class Prompt:
     category: str = ""
     task: str = "default"
 
+    def __post_init__(self) -> None:
+        given = [value for value in (self.text, self.messages, self.token_ids) if value is not None]
+        if len(given) != 1 or given[0] == ():
+            raise InputError(f"prompt {self.id}: expected one of text, messages and token_ids, got {len(given)}.")
+
     @cached_property
     def key(self) -> str:
         """What identifies the prompt whatever set it is in: 32 hex digits. Its sampling noise hangs on this."""
@@ -56,7 +62,7 @@ class Prompt:
             self.tools,
             dict(self.template_kwargs),
         ]
-        encoded = json.dumps(content, sort_keys=True, default=repr, ensure_ascii=False).encode()
+        encoded = json.dumps(content, sort_keys=True, default=_described, ensure_ascii=False).encode()
         return hashlib.blake2b(encoded, digest_size=16).hexdigest()
 
     @property
@@ -68,14 +74,19 @@ class Prompt:
         return "\n\n".join(content_text(turn) for turn in turns)
 
 
+def _described(value: Any) -> str:
+    """A value JSON has no form for (a tool that is a function, say), the same in every process."""
+    name = getattr(value, "__qualname__", None)
+    return f"{value.__module__}.{name}" if name else re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
 def content_text(message: Message) -> str:
     """The text of one turn, whose content may be a string or a list of parts."""
     content = message.get("content")
     if isinstance(content, str):
         return content
-    if content is None:
-        return ""
-    return "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
+    parts = content if isinstance(content, list | tuple) else ()
+    return "".join(part if isinstance(part, str) else str(part.get("text") or "") for part in parts)
 
 
 def normalise(text: str) -> str:
@@ -98,7 +109,9 @@ class PromptSet:
     def __post_init__(self) -> None:
         if not self.prompts:
             raise InputError(f"No prompt in {self.source}: give at least one.")
-        distinct = {prompt.key: prompt for prompt in self.prompts}
+        distinct: dict[str, Prompt] = {}
+        for prompt in self.prompts:
+            distinct.setdefault(prompt.key, prompt)
         if len(distinct) < len(self.prompts):
             object.__setattr__(self, "prompts", tuple(distinct.values()))
 
@@ -150,16 +163,24 @@ class PromptSet:
         """
         path = Path(path)
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            # Not splitlines(): a JSON string may hold other line separators as they are.
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"Cannot read the prompts of {path}: {error}.") from error
+            raise InputError(
+                f"Cannot read the prompts of {str(path)!r} ({error}): expected a JSONL file; prompts themselves are "
+                "given as a list."
+            ) from error
         prompts = []
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
                 prompts.append(_from_value(json.loads(line), str(number)))
-            except (json.JSONDecodeError, InputError) as error:
+            except json.JSONDecodeError as error:
+                raise InputError(
+                    f"{path}, line {number}: expected a JSON string or object, got {line.strip()[:40]!r} ({error.msg})."
+                ) from error
+            except InputError as error:
                 raise InputError(f"{path}, line {number}: {error}") from error
         return cls(tuple(prompts), source=path.name)
 
@@ -174,7 +195,7 @@ class PromptSet:
             return prompts
         if isinstance(prompts, str | Path):
             return cls.from_file(prompts)
-        if not isinstance(prompts, Iterable):
+        if not isinstance(prompts, Iterable) or isinstance(prompts, Mapping | bytes):
             raise InputError(
                 "prompts: expected a list of strings or chats, a JSONL file or a PromptSet, "
                 f"got {type(prompts).__name__}."
@@ -187,61 +208,73 @@ def _from_value(value: Any, name: str) -> Prompt:
         return value
     if isinstance(value, str):
         return Prompt(id=name, text=value)
-    if isinstance(value, Sequence) and value and all(isinstance(turn, Mapping) for turn in value):
-        return prompt_of_messages(value, {}, name)
-    if isinstance(value, Mapping):
-        prompt = prompt_of_row(value, str(value.get("id", name)))
-        if prompt is not None:
-            return dataclasses.replace(prompt, chat=True)
+    row = value if isinstance(value, Mapping) else {"messages": value}
+    name = str(row.get("id", name))
+    messages = row.get("messages")
+    if is_chat(messages) and messages[-1]["role"] != "assistant" and not row.get("prompt"):
+        # Somebody who ends a chat with a question asks for its answer, whatever was answered before.
+        return _prompt_of_chat(messages, row, name)
+    prompt = prompt_of_row(row, name)
+    if prompt is not None:
+        return dataclasses.replace(prompt, chat=True)
     raise InputError(
         f"prompt {name}: expected a string, a chat (list of turns with role and content) or an object with "
         f"'prompt' or 'messages', got {str(value)[:80]!r}."
     )
 
 
-def prompt_of_messages(messages: Sequence[Message], row: Mapping[str, Any], name: str) -> Prompt:
-    """The conversation up to its last assistant turn (that turn is the answer), with the row's tools.
-
-    Raises:
-        InputError: If a turn has no role.
-    """
-    turns = [dict(turn) for turn in messages]
-    if any("role" not in turn for turn in turns):
-        raise InputError(f"prompt {name}: every turn of a chat needs 'role' and 'content'.")
-    last = max((i for i, turn in enumerate(turns) if turn["role"] == "assistant"), default=len(turns))
-    tools = row.get("tools")
-    tools = json.loads(tools) if isinstance(tools, str) else tools
-    return Prompt(
-        id=name,
-        messages=tuple(turns[:last] or turns),
-        tools=tuple(tools) if tools else None,
-        template_kwargs=row.get("chat_template_kwargs") or {},
-        category=str(row.get("category") or ""),
-        task=str(row.get("task") or "default"),
+def is_chat(value: Any) -> TypeGuard[Sequence[Message]]:
+    """Whether ``value`` is a conversation: turns with a role each, at least one."""
+    return (
+        isinstance(value, list | tuple)
+        and len(value) > 0
+        and all(isinstance(turn, Mapping) and isinstance(turn.get("role"), str) for turn in value)
     )
+
+
+def _prompt_of_chat(turns: Sequence[Message], row: Mapping[str, Any], name: str) -> Prompt:
+    return Prompt(id=name, messages=tuple(dict(turn) for turn in turns), **_settings(row, name))
+
+
+def _settings(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What a row says beside its prompt."""
+    tools = row.get("tools")
+    if isinstance(tools, str):
+        try:
+            tools = json.loads(tools)
+        except json.JSONDecodeError as error:
+            raise InputError(f"prompt {name}: 'tools' is a string but not JSON ({error}).") from error
+    return {
+        "tools": tuple(tools) if tools else None,
+        "template_kwargs": row.get("chat_template_kwargs") or {},
+        "category": str(row.get("category") or ""),
+        "task": str(row.get("task") or "default"),
+    }
 
 
 def prompt_of_row(row: Mapping[str, Any], name: str) -> Prompt | None:
     """The prompt in a dataset's row, or None where the row keeps none in readable form.
 
-    ``prompt`` (a string or a conversation) comes first, then ``messages`` up to the last assistant turn, then the part
-    that ``chosen`` and ``rejected`` conversations share.
+    ``prompt`` (a string, or a conversation that is the prompt as a whole: an assistant turn at its end is continued)
+    comes first, then ``messages`` up to the last assistant turn, which is the answer, then the turns that ``chosen``
+    and ``rejected`` share.
+
+    Raises:
+        InputError: If the row's tools cannot be read.
     """
     prompt = row.get("prompt")
     if isinstance(prompt, str):
-        category, task = str(row.get("category") or ""), str(row.get("task") or "default")
-        return Prompt(id=name, text=prompt, chat=False, category=category, task=task)
-    if prompt:
-        found = prompt_of_messages(prompt, row, name)
-        # The whole column is the prompt, an assistant turn at its end included: TRL continues that turn.
-        return dataclasses.replace(found, messages=tuple(dict(turn) for turn in prompt))
-    messages = row.get("messages") or row.get("conversations")
-    if messages and all(isinstance(turn, Mapping) and "role" in turn for turn in messages):
-        return prompt_of_messages(messages, row, name)
+        return Prompt(id=name, text=prompt, chat=False, **_settings(row, name))
+    if is_chat(prompt):
+        return _prompt_of_chat(prompt, row, name)
+    for messages in (row.get("messages"), row.get("conversations")):
+        if is_chat(messages):
+            answers = [index for index, turn in enumerate(messages) if turn["role"] == "assistant"]
+            turns = messages[: answers[-1]] if answers else messages
+            return _prompt_of_chat(turns, row, name) if turns else None
     chosen, rejected = row.get("chosen"), row.get("rejected")
-    if isinstance(chosen, list) and isinstance(rejected, list):
+    if is_chat(chosen) and is_chat(rejected):
         pairs = zip(chosen, rejected, strict=False)
         shared = [left for left, right in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
-        if shared:
-            return dataclasses.replace(prompt_of_messages(shared, row, name), messages=tuple(shared))
+        return _prompt_of_chat(shared, row, name) if shared else None
     return None

@@ -37,17 +37,15 @@ def package_versions() -> dict[str, str | None]:
 def git_state(folder: Path | None = None) -> dict[str, Any] | None:
     """Commit and dirty flag of the git checkout around ``folder`` (default: the running script's), or None."""
     folder = folder or Path(sys.argv[0] or ".").resolve().parent
-    command = ["git", "-C", str(folder)]
+    command = ["git", "--no-optional-locks", "-C", str(folder)]  # takes no lock that the user's own git may need
     try:
-        head = subprocess.run([*command, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
+        head = subprocess.run([*command, "rev-parse", "HEAD"], capture_output=True, timeout=5)
         if head.returncode:
             return None
         status = subprocess.run(
-            [*command, "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True,
-            text=True,
-            timeout=20,
+            [*command, "status", "--porcelain", "--untracked-files=no"], capture_output=True, timeout=20
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return {"commit": head.stdout.strip(), "dirty": bool(status.stdout.strip())}
+    dirty = None if status.returncode else bool(status.stdout.strip())
+    return {"commit": head.stdout.decode("ascii", "replace").strip(), "dirty": dirty}

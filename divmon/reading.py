@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from divmon.measurement import Measurement, MetricSummary
+from divmon.measurement import UNMEASURED, Measurement, MetricSummary
 
 NAMES = {"ead": "EAD", "sbert": "SBERT", "nli": "NLI", "vendi": "Vendi"}
 _SHORT_AXES = {"ead": "lexical", "sbert": "semantic", "nli": "logical", "vendi": "modes"}
@@ -27,7 +27,7 @@ def measurements_table(measurements: Sequence[Measurement]) -> Table:
     for measurement in measurements:
         cells = [str(measurement.step)]
         for metric in metrics:
-            summary = measurement.metrics[metric]
+            summary = measurement.metrics.get(metric, UNMEASURED)
             cells.append(f"{format_number(summary.mean)} {format_percent(summary.retained):>5}")
         validity = measurement.validity
         cells += [
@@ -44,20 +44,27 @@ def verdict(measurements: Sequence[Measurement]) -> list[str]:
     if not measurements:
         return ["Nothing was measured."]
     last = measurements[-1]
+    if not last.baseline:
+        return ["Only the baseline was measured: there is nothing to compare yet.", *_rot(last, last)]
     lines = []
     for metric, summary in last.metrics.items():
         low, high = summary.retained_interval
         if math.isnan(summary.retained):
             lines.append(f"{NAMES[metric]} ({AXES[metric]}): not comparable with the baseline.")
             continue
-        kept = f"{NAMES[metric]} ({AXES[metric]}): {format_percent(summary.retained)} left"
+        kept = f"{NAMES[metric]} ({AXES[metric]}): {_share(summary.retained)} left"
         if math.isnan(low):
             lines.append(f"{kept} (too few prompts for an interval).")
             continue
-        interval = f"95% interval {format_percent(low)} to {format_percent(high)}"
+        interval = f"95% interval {_share(low)} to {_share(high)}"
         lines.append(f"{kept} ({interval}): {_direction(summary)}.")
     lines += _rot(measurements[0], last)
     return lines
+
+
+def _share(fraction: float) -> str:
+    """A percentage, with as many digits as tell it from 100%."""
+    return format_percent(fraction) if abs(fraction - 1) > 0.0051 or fraction == 1 else f"{100 * fraction:.2f}%"
 
 
 def _direction(summary: MetricSummary) -> str:
@@ -78,8 +85,8 @@ def _rot(first: Measurement, last: Measurement) -> list[str]:
     rose = any(summary.retained_interval[0] > 1 for summary in last.metrics.values())
     if rose and now.base_logprob < before.base_logprob - 1:
         lines.append(
-            f"Beware: diversity rose while the base model finds the completions unlikely ({now.base_logprob:.1f} nats a "
-            f"token, {before.base_logprob:.1f} before): read some, this may be rot."
+            "Beware: diversity rose while the base model finds the completions unlikely "
+            f"({now.base_logprob:.1f} nats a token, {before.base_logprob:.1f} before): read some, this may be rot."
         )
     return lines
 

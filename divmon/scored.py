@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from divmon import encoders
+from divmon.errors import DivmonError, InputError, ModelNotFoundError
 from divmon.metrics import METRICS
-from divmon.protocols import ModelIdentity
+from divmon.protocols import ModelIdentity, NliClassifier, SentenceEncoder
 from divmon.scoring import Scorer, Scores, ScoringSettings
+
+_Model = TypeVar("_Model", SentenceEncoder, NliClassifier)
 
 
 def score_with(
@@ -29,12 +32,41 @@ def score_with(
     settings = ScoringSettings(
         metrics=tuple(metrics), vocab_size=vocab_size, nli_pairs=nli_pairs, unclosed=unclosed, keep_think=keep_think
     )
-    needs_encoder = bool({"sbert", "vendi"} & set(settings.metrics))
-    encoder = encoders.load_sentence_encoder(sentence_encoder, preset=preset, device=device) if needs_encoder else None
-    classifier = encoders.load_nli(nli, preset=preset, device=device) if "nli" in settings.metrics else None
+    encoder, classifier = None, None
+    if device is not None and set(settings.metrics) - {"ead"}:
+        _check_device(device)
+    if {"sbert", "vendi"} & set(settings.metrics):
+        encoder = _load(encoders.load_sentence_encoder, "sentence encoder", sentence_encoder, preset, device)
+    if "nli" in settings.metrics:
+        classifier = _load(encoders.load_nli, "NLI classifier", nli, preset, device)
     scores = Scorer(settings, encoder, classifier).score(groups)
     return (
         scores,
         None if encoder is None else encoder.identity,
         None if classifier is None else classifier.identity,
     )
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"device: {device!r} cannot be used here; give 'cpu', or a device that this torch has ('cuda', 'mps')."
+        ) from error
+
+
+def _load(load: Callable[..., _Model], role: str, name: str | Path | None, preset: str, device: str | None) -> _Model:
+    """Load an encoder; a folder that holds something else fails in many ways, all of which mean the same."""
+    try:
+        return load(name, preset=preset, device=device)
+    except DivmonError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or "no reason given").splitlines()[0]
+        raise ModelNotFoundError(
+            f"The {role} {str(name or 'by default')!r} cannot be loaded ({type(error).__name__}: {reason:.200}): give "
+            f"the name or the complete folder of a {role}."
+        ) from error

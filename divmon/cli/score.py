@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
+from divmon.cli.terminal import console, printable
 from divmon.errors import InputError
 from divmon.generations import GenerationRecord, read_generations
 from divmon.metrics import METRICS
@@ -32,7 +34,7 @@ def score(
     device: Annotated[str | None, typer.Option(help="Where the encoders run.")] = None,
 ) -> None:
     """Compute EAD, SBERT, NLI and Vendi Score of the completions in FILE."""
-    wanted = tuple(name.strip() for name in metrics.split(",") if name.strip())
+    wanted = _metrics(metrics)
     options: dict[str, Any] = {
         "metrics": wanted,
         "preset": _one_of(preset, "--preset", ("paper", "fast")),
@@ -43,14 +45,24 @@ def score(
         "keep_think": keep_think,
         "device": device,
     }
-    records = read_generations(file)
-    options["vocab_size"] = _vocab_size(vocab_size, tokenizer) if "ead" in wanted else None
-    document = _document(records, options, file)
+    if vocab_size is not None and tokenizer is not None:
+        raise InputError("--vocab-size and --tokenizer both say how large the vocabulary is: give one of them.")
+    with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints is no part of the result
+        records = read_generations(file)
+        options["vocab_size"] = _vocab_size(vocab_size, tokenizer) if "ead" in wanted else None
+        document = _document(records, options, file)
     if as_json:
-        json.dump(document, sys.stdout, ensure_ascii=False, allow_nan=False, indent=1)
+        json.dump(document, sys.stdout, allow_nan=False, indent=1)
         sys.stdout.write("\n")
     else:
         _print_table(document)
+
+
+def _metrics(value: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    if not names or len(set(names)) < len(names) or not set(names) <= set(METRICS):
+        raise InputError(f"--metrics: expected some of {', '.join(METRICS)}, each once, got {value!r}.")
+    return names
 
 
 def _one_of(value: str, option: str, allowed: tuple[str, ...]) -> str:
@@ -62,8 +74,8 @@ def _one_of(value: str, option: str, allowed: tuple[str, ...]) -> str:
 def _pairs(value: str) -> int | Literal["all"]:
     if value == "all":
         return "all"
-    if not value.isdecimal() or int(value) < 1:
-        raise InputError(f"--nli-pairs: expected a number of at least 1 or 'all', got {value!r}.")
+    if not value.isdecimal() or len(value) > 9 or int(value) < 1:
+        raise InputError(f"--nli-pairs: expected a number from 1 to 999999999 or 'all', got {value!r:.60}.")
     return int(value)
 
 
@@ -85,7 +97,7 @@ def _vocab_size(size: int | None, tokenizer: str | None) -> int:
     local = Path(tokenizer).exists() or not hub_reachable()
     try:
         return AutoTokenizer.from_pretrained(tokenizer, local_files_only=local).vocab_size
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a broken tokenizer fails in many ways
         raise InputError(
             f"--tokenizer: {tokenizer!r} cannot be loaded here; give its folder, or --vocab-size."
         ) from error
@@ -130,21 +142,13 @@ def _document(records: list[GenerationRecord], options: dict[str, Any], file: Pa
 
 
 def _print_table(document: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from divmon.reading import AXES, NAMES, format_number
 
     table = Table(header_style="bold", pad_edge=False)
-    for column in ("metric", "axis", "mean over prompts", "95% interval", "across prompts", "computed with"):
-        table.add_column(column, justify="right" if column in ("mean over prompts", "across prompts") else "left")
-    provenance = document["provenance"]
-    tools = {
-        "ead": f"vocabulary of {provenance['settings']['vocab_size']}",
-        "sbert": _named(provenance["sentence_encoder"]),
-        "vendi": _named(provenance["sentence_encoder"]),
-        "nli": _named(provenance["nli"]),
-    }
+    for column in ("metric", "axis", "mean over prompts", "95% interval", "across prompts"):
+        table.add_column(column, justify="left" if column in ("metric", "axis") else "right")
     for name, summary in document["metrics"].items():
         low, high = (format_number(bound) for bound in summary["interval"])
         table.add_row(
@@ -153,16 +157,24 @@ def _print_table(document: dict[str, Any]) -> None:
             format_number(summary["mean"]),
             f"{low} to {high}",
             format_number(summary["across"]),
-            tools[name],
         )
-    console = Console()
-    console.print(table)
+    out = console()
+    out.print(table)
+    provenance = document["provenance"]
+    tools = {
+        "ead": f"a vocabulary of {provenance['settings']['vocab_size']}",
+        "sbert": _named(provenance["sentence_encoder"]),
+        "vendi": _named(provenance["sentence_encoder"]),
+        "nli": _named(provenance["nli"]),
+    }
+    for tool in dict.fromkeys(tools[name] for name in document["metrics"]):
+        users = " and ".join(NAMES[name] for name in document["metrics"] if tools[name] == tool)
+        out.print(f"{users}: with {printable(tool)}", soft_wrap=True)
     validity = document["validity"]
-    console.print(
+    out.print(
         f"{len(document['prompts'])} prompts, {validity['completions']} completions: {validity['empty']} empty, "
         f"{validity['unclosed']} with an open think block, {validity['repeated'] or 0:.1%} exact repeats; "
         f"{validity['unmeasured_prompts']} prompts with fewer than two answers.",
-        highlight=False,
     )
 
 

@@ -8,7 +8,7 @@ from transformers import LogitsProcessor
 
 from divmon.sampling.noise import exponential_noise
 
-_CANDIDATES = 256
+_TIERS = (64, 1024)
 
 
 class CoupledSampler(LogitsProcessor):
@@ -35,6 +35,7 @@ class CoupledSampler(LogitsProcessor):
         self.top_p = top_p
         self._entropies: list[Tensor] = []
         self._logprobs: list[Tensor] = []
+        self._work: Tensor | None = None
 
     @torch.no_grad()
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -42,42 +43,52 @@ class CoupledSampler(LogitsProcessor):
         position = input_ids.shape[1] - self.prompt_width
         if scores.dtype is not torch.float32:
             scores = scores.float()
-        values, tokens = scores.topk(min(_CANDIDATES, scores.shape[1]), dim=1)
-        shifted = scores.sub_(values[:, :1])
-        exponentials = shifted.exp()
-        total = exponentials.sum(dim=1)
-        expected = torch.linalg.vecdot(exponentials, shifted) / total
+        best = scores.topk(min(_TIERS[0], scores.shape[1]), dim=1)
+        shifted = scores.sub_(best.values[:, :1])
+        if self._work is None or self._work.shape != shifted.shape:
+            self._work = torch.empty_like(shifted)
+        work = torch.exp(shifted, out=self._work)
+        total = work.sum(dim=1)
+        expected = torch.linalg.vecdot(work, shifted) / total
         log_total = total.log()
-        torch.mul(shifted, 1.0 / self.temperature, out=exponentials)
-        tempered_total = exponentials.exp_().sum(dim=1, keepdim=True)
+        tempered_total = torch.mul(shifted, 1.0 / self.temperature, out=work).exp_().sum(dim=1, keepdim=True)
 
-        values = values - values[:, :1]
-        kept, probabilities = self._nucleus(values, tempered_total)
-        drawn = self._draw(position, tokens, probabilities, kept, self.keys)
-        # The nucleus may be wider than the candidates: those rows, and only those, are sorted in full.
-        wide = ~(probabilities.sum(dim=1) >= self.top_p)
-        if tokens.shape[1] < scores.shape[1] and bool(wide.any()):
-            rows = wide.nonzero().squeeze(1)
-            all_values, all_tokens = shifted[rows].sort(dim=1, descending=True, stable=True)
-            kept, probabilities = self._nucleus(all_values, tempered_total[rows])
-            drawn[rows] = self._draw(position, all_tokens, probabilities, kept, self.keys[rows])
+        drawn, inside = self._draw(position, best.values - best.values[:, :1], best.indices, tempered_total, self.keys)
+        # A nucleus may be wider than the candidates: those rows, and only those, are looked at again with more.
+        for size in (*_TIERS[1:], scores.shape[1]):
+            rows = (~inside).nonzero().squeeze(1)
+            if not rows.numel() or best.values.shape[1] == scores.shape[1]:
+                break
+            wider = shifted[rows].topk(min(size, scores.shape[1]), dim=1)
+            again = self._draw(position, wider.values, wider.indices, tempered_total[rows], self.keys[rows])
+            drawn[rows], inside[rows] = again
 
         self._entropies.append(log_total - expected)
         self._logprobs.append(shifted.gather(1, drawn[:, None]).squeeze(1) - log_total)
         return scores.fill_(-torch.inf).scatter_(1, drawn[:, None], 0.0)
 
-    def _nucleus(self, values: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
-        """Which of the descending ``values`` (maximum 0) lie in the nucleus, and their probabilities."""
-        probabilities = (values / self.temperature).exp_() / total
-        before = probabilities.cumsum(dim=1) - probabilities
-        kept = before < self.top_p
-        kept[:, 0] = True
-        return kept, probabilities
+    def _draw(
+        self, position: int, values: Tensor, tokens: Tensor, total: Tensor, keys: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Draw a token a row from the nucleus among candidates.
 
-    def _draw(self, position: int, tokens: Tensor, probabilities: Tensor, kept: Tensor, keys: Tensor) -> Tensor:
+        Args:
+            position: Of the token in its completion.
+            values: (rows, candidates) shifted logits, descending, the first 0.
+            tokens: Their ids.
+            total: (rows, 1) sum over the whole vocabulary of the exponentials of logits / temperature.
+            keys: (rows,) stream keys.
+
+        Returns:
+            The drawn ids, and whether the whole nucleus lay among the candidates; elsewhere the draw is void.
+        """
+        probabilities = (values / self.temperature).exp_() / total
+        reached = probabilities.cumsum(dim=1)
+        kept = reached - probabilities < self.top_p
+        kept[:, 0] = True
         noise = exponential_noise(keys, position, tokens)
-        race = torch.where(kept, probabilities / noise, -1.0)
-        return tokens.gather(1, race.argmax(dim=1, keepdim=True)).squeeze(1)
+        place = torch.where(kept, probabilities / noise, -1.0).argmax(dim=1, keepdim=True)
+        return tokens.gather(1, place).squeeze(1), reached[:, -1] >= self.top_p
 
     def entropies(self) -> Tensor:
         """(rows, steps) float32 entropy in nats of each next-token distribution."""

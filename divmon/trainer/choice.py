@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from typing import Literal
 
 from transformers import Trainer
 
@@ -26,7 +27,7 @@ def choose_prompts(trainer: Trainer, options: MonitorOptions, given: PromptSet |
     """
     processing_class = trainer.processing_class
     renderer = Renderer(processing_class, chat_template=options.chat_template)
-    found = given or eval_prompts(trainer.eval_dataset, options.num_prompts, renderer)
+    found = given or eval_prompts(trainer.eval_dataset, options.num_prompts, renderer, _packing(trainer, "eval"))
     if found is None:
         found = PromptSet.bundled()
         if trainer.eval_dataset is not None:
@@ -34,7 +35,7 @@ def choose_prompts(trainer: Trainer, options: MonitorOptions, given: PromptSet |
                 "divmon: the evaluation set holds no prompts that can be told from answers, so the bundled prompts are "
                 "sampled. Pass prompts= to choose your own."
             )
-    shared = overlap(found, trainer.train_dataset, processing_class)
+    shared = overlap(found, trainer.train_dataset, renderer, _packing(trainer, "train"))
     if shared.keys and len(shared.keys) == len(found):
         logger.warning("divmon: every prompt also stands in the training data (%s); they are kept.", shared.scanned)
     elif shared.keys:
@@ -45,7 +46,21 @@ def choose_prompts(trainer: Trainer, options: MonitorOptions, given: PromptSet |
             shared.scanned,
         )
         found = found.only(prompt.key for prompt in found if prompt.key not in shared.keys)
+    if (options.system_prompt or options.chat_template_kwargs) and any(prompt.token_ids for prompt in found):
+        logger.warning(
+            "divmon: system_prompt and chat_template_kwargs do not reach the prompts of the evaluation set, of which "
+            "only token ids are left. Pass prompts= to use them."
+        )
     return _fitting(found, trainer, options).take(options.num_prompts)
+
+
+def _packing(trainer: Trainer, part: Literal["train", "eval"]) -> str | None:
+    """TRL's packing strategy of the training or the evaluation set, or None if that is not packed."""
+    packed = getattr(trainer.args, "packing", False)
+    own = getattr(trainer.args, "eval_packing", None)
+    if part == "eval" and own is not None:
+        packed = own
+    return getattr(trainer.args, "packing_strategy", None) if packed else None
 
 
 def _fitting(prompts: PromptSet, trainer: Trainer, options: MonitorOptions) -> PromptSet:
@@ -71,7 +86,9 @@ def _fitting(prompts: PromptSet, trainer: Trainer, options: MonitorOptions) -> P
 
 
 def with_trainer_settings(options: MonitorOptions, trainer: Trainer) -> MonitorOptions:
-    """The options with the trainer's own chat-template arguments and tools where the user gave none."""
+    """The options with the trainer's own chat template, template arguments and tools where the user gave none."""
+    # TRL gives some models another template for training (with generation marks, say).
+    template = options.chat_template or getattr(trainer, "chat_template", None)
     given = options.chat_template_kwargs or getattr(trainer.args, "chat_template_kwargs", None) or {}
     tools = options.tools or tuple(getattr(trainer, "tools", None) or ())
-    return dataclasses.replace(options, chat_template_kwargs=given, tools=tools)
+    return dataclasses.replace(options, chat_template=template, chat_template_kwargs=given, tools=tools)

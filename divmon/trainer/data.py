@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from divmon.errors import InputError
 from divmon.prompts import Prompt, PromptSet, normalise, prompt_of_row
 from divmon.sampling.render import Renderer, tokenizer_of
+from divmon.trainer.tokens import Marks, prompts_of_tokens
 
 OVERLAP_ROWS = 200_000
-OVERLAP_TOKEN_ROWS = 20_000
+# Rows whose words have to be decoded or searched cost more.
+OVERLAP_SEARCHED_ROWS = 20_000
+OVERLAP_SEARCHED_TOKENS = 10_000_000
 
-_COLUMNS = (
-    "prompt",
-    "messages",
-    "conversations",
-    "chosen",
-    "rejected",
-    "tools",
-    "chat_template_kwargs",
-    "category",
-    "task",
-    "prompt_ids",
-    "input_ids",
-    "labels",
-    "seq_lengths",
-)
+Row = Mapping[str, Any]
+
+# What a prompt can be read from, best first: see `prompt_of_row`.
+_READABLE = (("prompt",), ("messages",), ("conversations",), ("chosen", "rejected"))
+_BESIDE = ("tools", "chat_template_kwargs", "category", "task")
+_TOKENS = ("prompt_ids", "input_ids", "labels", "seq_lengths", "attention_mask")
+_COLUMNS = (*itertools.chain(*_READABLE), *_BESIDE, *_TOKENS)
 
 
-def eval_prompts(dataset: Any, count: int, renderer: Renderer) -> PromptSet | None:
+def eval_prompts(dataset: Any, count: int, renderer: Renderer, packing: str | None = None) -> PromptSet | None:
     """Up to about four times ``count`` prompts of an evaluation set, any first part of them spread over the set.
 
     More than ``count`` so that some may be dropped afterwards. A dictionary of data sets gives one task a name.
@@ -40,101 +38,61 @@ def eval_prompts(dataset: Any, count: int, renderer: Renderer) -> PromptSet | No
         dataset: A map-style or streamed data set, a dictionary of them, or None.
         count: How many prompts are wanted.
         renderer: Finds where the answer begins in rows of which only token ids are left.
+        packing: TRL's packing strategy, if the set is packed.
 
     Returns:
         The prompts, or None where no row has a readable prompt.
     """
-    sets = dataset if isinstance(dataset, Mapping) else {"default": dataset}
+    named = isinstance(dataset, Mapping)
+    sets = dataset if named else {"default": dataset}
+    marks = Marks.of(renderer)
     prompts: list[Prompt] = []
     for name, rows in sets.items():
         if rows is None:
             continue
         wanted = max(1, -(-count // len(sets)))
-        found = itertools.islice(_prompts_of_rows(_spread(rows, wanted), renderer), 4 * wanted)
-        prompts += [dataclasses.replace(p, task=p.task if p.task != "default" else name) for p in found]
+        every = (prompt for place, row in _spread(rows, wanted) for prompt in _prompts(row, marks, place, packing))
+        found = itertools.islice(every, 4 * wanted)
+        prompts += [dataclasses.replace(prompt, task=str(name)) if named else prompt for prompt in found]
     return PromptSet(tuple(prompts), source="eval_dataset") if prompts else None
 
 
-def _slim(dataset: Any) -> Any:
-    """The data set without the columns that are of no use here and without transforms."""
+def _prompts(row: Any, marks: Marks, name: str, packing: str | None) -> Iterator[Prompt]:
+    """The prompts of a row: one, or several in a packed one; none where there are no words."""
+    if not isinstance(row, Mapping):
+        return
+    prompt = prompt_of_row(row, name)
+    if prompt is None:
+        yield from prompts_of_tokens(row, marks, name, packing)
+    elif prompt.plain_text.strip():
+        yield prompt
+
+
+def _is_map_style(dataset: Any) -> bool:
+    return hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+
+
+def _slim(dataset: Any, columns: Sequence[str]) -> Any:
+    """The data set with no other columns than these, as plain Python values; None if it has none of them."""
     names = getattr(dataset, "column_names", None)
-    if names and hasattr(dataset, "select_columns"):
-        if hasattr(dataset, "with_format"):
-            dataset = dataset.with_format(None)
-        kept = [name for name in names if name in _COLUMNS]
-        return dataset.select_columns(kept) if kept else dataset
-    return dataset
+    if not names or not hasattr(dataset, "select_columns"):
+        return dataset
+    kept = [name for name in names if name in columns]
+    return dataset.with_format(None).select_columns(kept) if kept else None
 
 
-def _spread(dataset: Any, count: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _spread(dataset: Any, count: int) -> Iterator[tuple[str, Row]]:
     """Named rows: of a map-style set in four evenly spaced rounds, of a stream from its beginning."""
-    dataset = _slim(dataset)
-    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+    dataset = _slim(dataset, _COLUMNS)
+    if dataset is None:
+        return
+    if not _is_map_style(dataset):
         yield from ((str(index), row) for index, row in enumerate(itertools.islice(dataset, 4 * count)))
         return
     size = len(dataset)
     places = [int((index + part / 4) * size / count) for part in range(4) for index in range(count)]
     for place in dict.fromkeys(place for place in places if place < size):
         yield str(place), dataset[place]
-
-
-def _prompts_of_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], renderer: Renderer) -> Iterator[Prompt]:
-    marker: tuple[int, ...] | None = None
-    for name, row in rows:
-        if not isinstance(row, Mapping):
-            continue
-        prompt = prompt_of_row(row, name)
-        if prompt is not None:
-            yield prompt
-        elif row.get("prompt_ids"):
-            yield Prompt(id=name, token_ids=tuple(row["prompt_ids"]))
-        elif row.get("input_ids"):
-            marker = marker if marker is not None else generation_marker(renderer)
-            yield from _prompts_of_tokens(row, marker, name)
-
-
-def generation_marker(renderer: Renderer) -> tuple[int, ...]:
-    """The tokens by which the chat template opens an answer (``<|im_start|>assistant``), or () without a template."""
-    if renderer.template is None:
-        return ()
-    tokenizer = tokenizer_of(renderer.processing_class)
-    turns = [{"role": "user", "content": "x"}]
-    texts = [
-        tokenizer.apply_chat_template(
-            turns, chat_template=renderer.template, tokenize=False, add_generation_prompt=opened
-        )
-        for opened in (False, True)
-    ]
-    if not texts[1].startswith(texts[0]):
-        return ()
-    return tuple(tokenizer(texts[1][len(texts[0]) :], add_special_tokens=False)["input_ids"])
-
-
-def _prompts_of_tokens(row: Mapping[str, Any], marker: tuple[int, ...], name: str) -> Iterator[Prompt]:
-    """The prompts in a tokenised row, packed or not.
-
-    A prompt ends where the labels begin; where they mask nothing, after the last generation marker.
-    """
-    ids, labels = list(row["input_ids"]), row.get("labels")
-    start = 0
-    for number, length in enumerate(row.get("seq_lengths") or [len(ids)]):
-        piece = ids[start : start + length]
-        masked = _leading(labels[start : start + length]) if labels else 0
-        end = masked or _end_of_last(piece, marker)
-        if 0 < end < len(piece):
-            yield Prompt(id=f"{name}.{number}" if "seq_lengths" in row else name, token_ids=tuple(piece[:end]))
-        start += length
-
-
-def _leading(labels: Sequence[int]) -> int:
-    return sum(1 for _ in itertools.takewhile(lambda label: label == -100, labels))
-
-
-def _end_of_last(ids: Sequence[int], marker: tuple[int, ...]) -> int:
-    size = len(marker)
-    if not size:
-        return 0
-    return next((i + size for i in range(len(ids) - size, -1, -1) if tuple(ids[i : i + size]) == marker), 0)
 
 
 @dataclass(frozen=True)
@@ -150,42 +108,110 @@ class Overlap:
     scanned: str
 
 
-def overlap(prompts: PromptSet, train_dataset: Any, processing_class: Any) -> Overlap:
+def overlap(prompts: PromptSet, train_dataset: Any, renderer: Renderer, packing: str | None = None) -> Overlap:
     """Find the prompts that also stand in the training data, exactly but for white space and case.
 
-    A streamed training set is left alone, since reading it would cost the user; rows of token ids are decoded and
-    searched for the prompt's words.
+    Where training rows keep words, the words of the prompts are compared, without roles and system turn; where they
+    keep token ids only, the decoded prompts are. A row that does not tell its prompt is searched for the prompts'
+    words. A streamed training set is left alone, since reading it would cost the user.
+
+    Args:
+        prompts: The prompts.
+        train_dataset: The training set.
+        renderer: Renders prompts as the training set's were.
+        packing: TRL's packing strategy, if the training set is packed.
     """
     if train_dataset is None:
         return Overlap(frozenset(), "no training set")
-    if not (hasattr(train_dataset, "__len__") and hasattr(train_dataset, "__getitem__")):
+    if not _is_map_style(train_dataset):
         return Overlap(frozenset(), "training set streamed, not scanned")
-    tokenizer = tokenizer_of(processing_class)
-    texts = {prompt.key: _words(prompt, tokenizer) for prompt in prompts}
-    wanted: dict[str, set[str]] = {}
-    for key, text in texts.items():
-        wanted.setdefault(text, set()).add(key)
-    found: set[str] = set()
-    dataset = _slim(train_dataset)
-    size = len(dataset)
-    rows = token_rows = 0
-    for index in range(min(size, OVERLAP_ROWS)):
-        row = dataset[index]
-        prompt = prompt_of_row(row, "") if isinstance(row, Mapping) else None
-        if prompt is not None:
-            found |= wanted.get(normalise(prompt.plain_text), set())
-        elif isinstance(row, Mapping) and (row.get("prompt_ids") or row.get("input_ids")):
-            token_rows += 1
-            decoded = tokenizer.decode(row.get("prompt_ids") or row["input_ids"], skip_special_tokens=True)
-            words = normalise(decoded)
-            found |= {key for key, text in texts.items() if text and text in words}
-        rows += 1
-        if token_rows >= OVERLAP_TOKEN_ROWS:
+    size = len(train_dataset)
+    column = _prompt_column(train_dataset)
+    by_tokens = not column or any(prompt.token_ids is not None for prompt in prompts)
+    wanted = _Wanted(prompts, renderer, by_tokens)
+    limit = min(size, OVERLAP_SEARCHED_ROWS if by_tokens else OVERLAP_ROWS)
+    rows = tokens = 0
+    # Token rows may be long: a batch of them is a small one.
+    for row in _rows(train_dataset, column or ("text", *_TOKENS), limit, 1000 if column else 50):
+        if tokens > OVERLAP_SEARCHED_TOKENS:
             break
-    return Overlap(frozenset(found), f"{rows} of {size} training rows")
+        rows += 1
+        if column:
+            wanted.look_for(prompt_of_row(row, "row"))
+        else:
+            found = list(prompts_of_tokens(row, wanted.marks, "row", packing))
+            for prompt in found:
+                wanted.look_for(prompt)
+            ids: Any = row.get("input_ids")
+            tokens += len(ids) if hasattr(ids, "__len__") else 0
+            if not found:
+                wanted.search(row)
+    return Overlap(frozenset(wanted.found), f"{rows} of {size} training rows")
 
 
-def _words(prompt: Prompt, tokenizer: Any) -> str:
-    if prompt.token_ids is not None:
-        return normalise(tokenizer.decode(list(prompt.token_ids), skip_special_tokens=True))
-    return normalise(prompt.plain_text)
+def _prompt_column(dataset: Any) -> tuple[str, ...]:
+    """What of the first row is enough to read its prompt, or () where only tokens or running text are."""
+    first = next(_rows(dataset, _COLUMNS, 1, 1), {})
+    for columns in _READABLE:
+        if prompt_of_row({name: first.get(name) for name in columns}, "row") is not None:
+            return columns
+    return ()
+
+
+def _rows(dataset: Any, columns: Sequence[str], limit: int, batch: int) -> Iterator[Row]:
+    """The first ``limit`` rows; of a Hugging Face data set in batches, which is much faster than row by row."""
+    slim = _slim(dataset, columns)
+    if slim is None:
+        return
+    in_batches = hasattr(slim, "select_columns")
+    for start in range(0, min(limit, len(slim)), batch):
+        places = range(start, min(start + batch, limit, len(slim)))
+        if in_batches:
+            values = slim[places.start : places.stop]
+            yield from (dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True))
+        else:
+            yield from (row for place in places if isinstance(row := slim[place], Mapping))
+
+
+class _Wanted:
+    """The prompts that are looked for, by their words, and those found."""
+
+    def __init__(self, prompts: PromptSet, renderer: Renderer, by_tokens: bool) -> None:
+        self._renderer = renderer
+        self._tokenizer = tokenizer_of(renderer.processing_class)
+        self._by_tokens = by_tokens
+        self.marks = Marks.of(renderer) if by_tokens else Marks()
+        self.found: set[str] = set()
+        self._words: dict[str, set[str]] = {}
+        self._decoded: dict[str, set[str]] = {}
+        for prompt in prompts:
+            if words := normalise(prompt.plain_text):
+                self._words.setdefault(words, set()).add(prompt.key)
+            if by_tokens:
+                self._decoded.setdefault(self._rendered(prompt), set()).add(prompt.key)
+
+    def look_for(self, prompt: Prompt | None) -> None:
+        """Note which prompts are the same as the training row's."""
+        if prompt is None:
+            return
+        self.found |= self._words.get(normalise(prompt.plain_text), set())
+        if self._by_tokens:
+            with contextlib.suppress(InputError):  # a row that the template refuses
+                self.found |= self._decoded.get(self._rendered(prompt), set())
+
+    def search(self, row: Row) -> None:
+        """Note which prompts stand anywhere in a row that does not tell its prompt."""
+        text, ids = row.get("text"), row.get("input_ids")
+        if not isinstance(text, str):
+            text = self._decode(ids) if ids is not None else ""
+        text = normalise(text)
+        for words, keys in itertools.chain(self._words.items(), self._decoded.items()):
+            # Not within a longer word; `in` is the quick test.
+            if words in text and re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text):
+                self.found |= keys
+
+    def _rendered(self, prompt: Prompt) -> str:
+        return normalise(self._decode(self._renderer.render(prompt).token_ids))
+
+    def _decode(self, ids: Any) -> str:
+        return self._tokenizer.decode(ids.tolist() if hasattr(ids, "tolist") else list(ids), skip_special_tokens=False)
