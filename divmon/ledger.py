@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +84,15 @@ class Ledger:
         Raises:
             InputError: For a broken line that is not the last, or one of a newer schema, named by its number.
         """
+        return (record for _, record in self._numbered())
+
+    def _numbered(self) -> Iterator[tuple[int, dict[str, Any]]]:
         if not self.path.is_file():
             return
-        lines = self.path.read_bytes().split(b"\n")
-        while lines and not lines[-1].strip():
-            lines.pop()
+        lines = self.path.read_bytes().rstrip().split(b"\n")
         for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
             try:
                 record = _record(line)
             except ValueError as error:
@@ -101,34 +104,22 @@ class Ledger:
                     f"{self.path}, line {number}: schema {record['schema']}, this divmon reads up to {SCHEMA}: "
                     "upgrade divmon."
                 )
-            yield record
+            yield number, record
 
     def read(self) -> RunRecord | None:
-        """The newest run of the ledger, or None where nothing was recorded."""
-        start: Mapping[str, Any] | None = None
-        baseline: Measurement | None = None
-        measurements: dict[int, Measurement] = {}
-        gaps: list[Mapping[str, Any]] = []
-        for record in self.records():
-            kind = record.get("kind")
-            if kind == "run":
-                start, baseline, measurements, gaps = record, None, {}, []
-            elif kind == "resume":
-                measurements = {step: m for step, m in measurements.items() if step <= record["step"]}
-                gaps = [gap for gap in gaps if gap["step"] <= record["step"]]
-            elif kind == "baseline":
-                baseline = Measurement.from_json(record)
-            elif kind == "measurement":
-                measurement = Measurement.from_json(record)
-                measurements[measurement.step] = measurement
-                if baseline is None:
-                    baseline = measurement
-            elif kind == "gap":
-                gaps.append(record)
-        if start is None:
-            return None
-        ordered = tuple(measurements[step] for step in sorted(measurements))
-        return RunRecord(start["run_id"], baseline, ordered, tuple(gaps), start)
+        """The newest run of the ledger, or None where nothing was recorded.
+
+        Raises:
+            InputError: As ``records``, and for a line that lacks what its kind must have.
+        """
+        run: RunRecord | None = None
+        for number, record in self._numbered():
+            try:
+                run = _followed(run, record)
+            except (InputError, KeyError, TypeError) as error:
+                reason = f"no {error}" if isinstance(error, KeyError) else error
+                raise InputError(f"{self.path}, line {number}: {reason}; mend or remove it.") from error
+        return run and replace(run, measurements=tuple(sorted(run.measurements, key=lambda m: m.step)))
 
     def move_aside(self) -> Path | None:
         """Move what an earlier run left into ``earlier/<run id>``; the new place, or None where there was nothing."""
@@ -172,6 +163,28 @@ class Ledger:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _followed(run: RunRecord | None, record: Mapping[str, Any]) -> RunRecord | None:
+    """The state of the newest run after one more line."""
+    kind = record.get("kind")
+    if kind == "run":
+        return RunRecord(record["run_id"], None, (), (), record)
+    if run is None:
+        return None
+    if kind == "resume":
+        step = record["step"]
+        kept = tuple(m for m in run.measurements if m.step <= step)
+        return replace(run, measurements=kept, gaps=tuple(gap for gap in run.gaps if gap["step"] <= step))
+    if kind == "baseline":
+        return replace(run, baseline=Measurement.from_json(record))
+    if kind == "measurement":
+        made = Measurement.from_json(record)
+        others = tuple(m for m in run.measurements if m.step != made.step)
+        return replace(run, baseline=run.baseline or made, measurements=(*others, made))
+    if kind == "gap":
+        return replace(run, gaps=(*run.gaps, {"step": record["step"], **record}))
+    return run
 
 
 def _line(record: Mapping[str, Any]) -> str:

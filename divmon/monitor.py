@@ -17,7 +17,7 @@ from divmon import encoders
 from divmon.errors import DivmonError
 from divmon.measurement import Measurement, PromptRecord, Validity
 from divmon.options import MonitorOptions
-from divmon.prompts import PromptSet
+from divmon.prompts import PromptSet, content_digest
 from divmon.protocols import NliClassifier, SentenceEncoder
 from divmon.provenance import git_state, package_versions
 from divmon.sampling.guard import preserved_rng
@@ -143,7 +143,7 @@ class Monitor:
             seed=self.options.seed,
         )
         groups = [[completion.text for completion in prompt.completions] for prompt in samples.prompts]
-        opened = any(prompt.rendered.think_opened for prompt in samples.prompts)
+        opened = [prompt.rendered.think_opened for prompt in samples.prompts]
         scores = Scorer(settings, self._encoder, self._nli).score(groups, opened_in_prompt=opened)
         seconds = {"sampling": samples.seconds, "scoring": time.perf_counter() - started}
         measurement = Measurement(
@@ -202,6 +202,9 @@ class Monitor:
             del sampling["max_think_tokens"]
         sampling["system_prompt"] = self.options.system_prompt
         sampling["chat_template_kwargs"] = dict(self.options.chat_template_kwargs)
+        for name in ("chat_template", "tools"):
+            content = getattr(self.options, name)
+            sampling[name] = content_digest(content) if content else None
         return {
             "sampling": sampling,
             "scoring": {

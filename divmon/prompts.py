@@ -19,6 +19,12 @@ from divmon.errors import InputError
 Message = Mapping[str, Any]
 
 
+def content_digest(content: Any) -> str:
+    """32 hex digits of JSON-like content, the same in every process; functions count by their description."""
+    encoded = json.dumps(content, sort_keys=True, default=_described, ensure_ascii=False).encode()
+    return hashlib.blake2b(encoded, digest_size=16).hexdigest()
+
+
 @dataclass(frozen=True)
 class Prompt:
     """One prompt. Exactly one of ``text``, ``messages`` and ``token_ids`` is set.
@@ -62,8 +68,7 @@ class Prompt:
             self.tools,
             dict(self.template_kwargs),
         ]
-        encoded = json.dumps(content, sort_keys=True, default=_described, ensure_ascii=False).encode()
-        return hashlib.blake2b(encoded, digest_size=16).hexdigest()
+        return content_digest(content)
 
     @property
     def plain_text(self) -> str:

@@ -17,18 +17,18 @@ AXES = {"ead": "lexical", "sbert": "semantic", "nli": "logical", "vendi": "effec
 
 def measurements_table(measurements: Sequence[Measurement]) -> Table:
     """A table of measurements: each metric with its 95% interval and the percentage retained, and validity."""
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    table.add_column("step", justify="right")
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("step", justify="right", no_wrap=True)
     metrics = list(measurements[0].metrics) if measurements else []
     for metric in metrics:
-        table.add_column(f"{NAMES[metric]}, kept\n{_SHORT_AXES[metric]}", justify="right", no_wrap=True)
-    for name in ("entropy\nnats", "cut\noff", "same\ntext"):
+        table.add_column(f"{NAMES[metric]} kept\n{_SHORT_AXES[metric]}", justify="right", no_wrap=True)
+    for name in ("nats", "cut\noff", "same"):
         table.add_column(name, justify="right", no_wrap=True)
     for measurement in measurements:
         cells = [str(measurement.step)]
         for metric in metrics:
             summary = measurement.metrics.get(metric, UNMEASURED)
-            cells.append(f"{format_number(summary.mean)} {format_percent(summary.retained):>5}")
+            cells.append(f"{format_number(summary.mean)} {format_percent(summary.retained):>4}")
         validity = measurement.validity
         cells += [
             format_number(validity.entropy, 2),

@@ -120,12 +120,12 @@ class Scorer:
         self._encoder = sentence_encoder
         self._nli = nli
 
-    def score(self, groups: Sequence[Sequence[str]], opened_in_prompt: bool = False) -> Scores:
+    def score(self, groups: Sequence[Sequence[str]], opened_in_prompt: bool | Sequence[bool] = False) -> Scores:
         """Score the completions of each prompt.
 
         Args:
             groups: For each of P prompts its completions, as the model wrote them.
-            opened_in_prompt: The prompts ended inside a think block.
+            opened_in_prompt: Whether the prompts, or each of them, ended inside a think block.
 
         Returns:
             Values for each prompt and across prompts, and the texts' validity; from one call of each encoder.
@@ -135,7 +135,8 @@ class Scorer:
                 unfit.
         """
         _check_groups(groups)
-        answers = [self._answers(group, opened_in_prompt) for group in groups]
+        opened = [opened_in_prompt] * len(groups) if isinstance(opened_in_prompt, bool) else list(opened_in_prompt)
+        answers = [self._answers(*pair) for pair in zip(groups, opened, strict=True)]
         # Across-input diversity is one more group, so it shares the embeddings and the classifier's call.
         scored = [*answers, [group[0] for group in answers if group]]
         settings, values = self.settings, dict[str, FloatArray]()
@@ -149,7 +150,7 @@ class Scorer:
         return Scores(
             per_prompt={name: values[name][:-1] for name in settings.metrics},
             across={name: float(values[name][-1]) for name in settings.metrics},
-            validity=_validity(groups, answers, opened_in_prompt),
+            validity=_validity(groups, answers, opened),
         )
 
     def _answers(self, group: Sequence[str], opened_in_prompt: bool) -> list[str]:
@@ -182,14 +183,16 @@ def _check_groups(groups: Sequence[Sequence[str]]) -> None:
             )
 
 
-def _validity(groups: Sequence[Sequence[str]], answers: Sequence[Sequence[str]], opened: bool) -> TextValidity:
-    texts = [text for group in groups for text in group]
-    closed = [text for text in texts if not has_unclosed_think(text, opened_in_prompt=opened)]
+def _validity(
+    groups: Sequence[Sequence[str]], answers: Sequence[Sequence[str]], opened: Sequence[bool]
+) -> TextValidity:
+    texts = [(text, inside) for group, inside in zip(groups, opened, strict=True) for text in group]
+    closed = [pair for pair in texts if not has_unclosed_think(pair[0], opened_in_prompt=pair[1])]
     lengths = [len(answer.split()) for group in answers for answer in group]
     repeats = sum(len(group) - len(set(group)) for group in groups)
     return TextValidity(
         completions=len(texts),
-        empty=sum(extract_answer(text, opened_in_prompt=opened) is None for text in closed),
+        empty=sum(extract_answer(text, opened_in_prompt=inside) is None for text, inside in closed),
         unclosed=len(texts) - len(closed),
         repeated=repeats / len(texts) if texts else math.nan,
         mean_length_words=sum(lengths) / len(lengths) if lengths else math.nan,

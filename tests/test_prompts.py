@@ -10,6 +10,7 @@ from collections import Counter
 
 import pytest
 from datasets import Dataset
+
 from divmon.errors import InputError
 from divmon.prompts import Prompt, PromptSet, normalise, prompt_of_row
 
@@ -86,7 +87,13 @@ class TestGiven:
 
 class TestFile:
     def test_strings_objects_and_blank_lines(self, tmp_path):
-        lines = ['"one"', "", '{"prompt": "two", "id": "b"}', '{"messages": [{"role": "user", "content": "three"}]}', ""]
+        lines = [
+            '"one"',
+            "",
+            '{"prompt": "two", "id": "b"}',
+            '{"messages": [{"role": "user", "content": "three"}]}',
+            "",
+        ]
         for path in (write(tmp_path, *lines), str(write(tmp_path, *lines))):
             found = PromptSet.of(path)
             assert [(prompt.id, prompt.plain_text) for prompt in found] == [("1", "one"), ("b", "two"), ("4", "three")]
@@ -122,7 +129,11 @@ class TestFile:
 
 class TestRows:
     def test_messages_up_to_the_last_answer(self):
-        row = {"messages": [SYSTEM, USER, ANSWER, MORE, ANSWER], "tools": [{"name": "f"}], "chat_template_kwargs": {"a": 1}}
+        row = {
+            "messages": [SYSTEM, USER, ANSWER, MORE, ANSWER],
+            "tools": [{"name": "f"}],
+            "chat_template_kwargs": {"a": 1},
+        }
         prompt = prompt_of_row(row, "7")
         assert prompt.messages == (SYSTEM, USER, ANSWER, MORE)
         assert (prompt.id, prompt.tools, prompt.template_kwargs) == ("7", ({"name": "f"},), {"a": 1})
@@ -181,7 +192,14 @@ class TestSet:
         prompts = [Prompt(id=f"{t}{i}", text=f"{t}{i}", task=t) for t, size in sizes.items() for i in range(size)]
         found = PromptSet(tuple(prompts))
         assert found.tasks == ("a", "b", "c")
-        for count, expected in [(3, (1, 1, 1)), (5, (2, 1, 2)), (7, (3, 1, 3)), (9, (5, 1, 3)), (50, (5, 1, 3)), (2, (1, 1))]:
+        for count, expected in [
+            (3, (1, 1, 1)),
+            (5, (2, 1, 2)),
+            (7, (3, 1, 3)),
+            (9, (5, 1, 3)),
+            (50, (5, 1, 3)),
+            (2, (1, 1)),
+        ]:
             taken = found.take(count)
             counts = Counter(prompt.task for prompt in taken)
             assert tuple(counts[task] for task in taken.tasks) == expected

@@ -6,12 +6,13 @@ import copy
 import json
 
 import pytest
+from tokenizers.processors import TemplateProcessing
+from trl.data_utils import apply_chat_template
+
 from divmon.errors import InputError
 from divmon.prompts import Prompt
 from divmon.sampling.render import Renderer, encode, tokenizer_of
 from tests.tiny import CHAT_TEMPLATE, tiny_tokenizer
-from tokenizers.processors import TemplateProcessing
-from trl.data_utils import apply_chat_template
 
 USER = {"role": "user", "content": "what is two plus three?"}
 ANSWER = {"role": "assistant", "content": "it is five."}
@@ -23,7 +24,7 @@ MODE = "{% if mode is defined %}[{{ mode }}]{% endif %}"
 THINKING = CHAT_TEMPLATE.replace("<|assistant|>{% endif %}", "<|assistant|><think>\n{% endif %}")
 PARTS = (
     "{% for m in messages %}<|{{ m['role'] }}|>{% for p in m['content'] %}{% if p['type'] == 'text' %}{{ p['text'] }}"
-    "{% endif %}{% endfor %}\n{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    "{% endif %}{% endfor %}{{ '\n' }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 
 
@@ -61,7 +62,8 @@ class Processor:
 
 class TestTemplate:
     @pytest.mark.parametrize(
-        "turns", [[USER], [SYSTEM, USER], [SYSTEM, USER, ANSWER, MORE], [USER, {"role": "assistant", "content": "it is "}]]
+        "turns",
+        [[USER], [SYSTEM, USER], [SYSTEM, USER, ANSWER, MORE], [USER, {"role": "assistant", "content": "it is "}]],
     )
     def test_as_trl_applies_it(self, turns):
         tokenizer = tiny_tokenizer()
@@ -183,7 +185,9 @@ class TestThinking:
         assert rendered.text == self.TAIL + ending
         assert list(rendered.token_ids) == tokenizer(self.TAIL + ending)["input_ids"]
         assert rendered.think_opened is opened
-        tokens = Prompt(id="t", token_ids=tuple(Renderer(tokenizer, chat_template=template).render(chat(USER)).token_ids))
+        tokens = Prompt(
+            id="t", token_ids=tuple(Renderer(tokenizer, chat_template=template).render(chat(USER)).token_ids)
+        )
         again = renderer.render(tokens)
         assert (again.text, again.token_ids, again.think_opened) == (rendered.text, rendered.token_ids, opened)
 
@@ -247,7 +251,11 @@ class TestTheTokenizerIsLeftAlone:
             tokenizer.backend_tokenizer.enable_truncation(max_length=5, stride=1, direction="left")
             tokenizer.backend_tokenizer.enable_padding(direction="left", pad_id=0, pad_token="<pad>", length=9)
         before = self.state(tokenizer)
-        prompts = [chat(USER), Prompt(id="0", text="tell me about the sea", chat=False), Prompt(id="1", token_ids=(4, 5))]
+        prompts = [
+            chat(USER),
+            Prompt(id="0", text="tell me about the sea", chat=False),
+            Prompt(id="1", token_ids=(4, 5)),
+        ]
         rendered = [Renderer(tokenizer, thinking="suppress").render(prompt) for prompt in prompts]
         with pytest.raises(InputError):
             Renderer(tokenizer, chat_template="{{ 1 // 0 }}").render(prompts[0])

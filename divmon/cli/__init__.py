@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -49,18 +50,27 @@ def main(arguments: list[str] | None = None) -> None:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            status = app(args=arguments, standalone_mode=False)
-            sys.stdout.flush()
+            status = app(args=arguments, prog_name="divmon", standalone_mode=False)
+            if sys.stdout is not None:  # None where the caller closed it
+                sys.stdout.flush()
         except TyperException as error:
             _complain(_usage(error))
         except DivmonError as error:
             _complain(str(error))
         except (typer.Abort, KeyboardInterrupt):
             sys.exit(130)
-        except BrokenPipeError:  # the reader (head, less) has gone: not to be tried again when Python ends
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:  # the reader (head, less) has gone
+            _give_up_stdout()
             sys.exit(141)
+        except OSError as error:
+            _give_up_stdout()
+            _complain(f"{error}: the result could not be written, or a file not be read.")
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _give_up_stdout() -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage(error: Any) -> str:

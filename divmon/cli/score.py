@@ -150,12 +150,12 @@ def _print_table(document: dict[str, Any]) -> None:
     for column in ("metric", "axis", "mean over prompts", "95% interval", "across prompts"):
         table.add_column(column, justify="left" if column in ("metric", "axis") else "right")
     for name, summary in document["metrics"].items():
-        low, high = (format_number(bound) for bound in summary["interval"])
+        low, high = summary["interval"]
         table.add_row(
             NAMES[name],
             AXES[name],
             format_number(summary["mean"]),
-            f"{low} to {high}",
+            "-" if low is None else f"{format_number(low)} to {format_number(high)}",
             format_number(summary["across"]),
         )
     out = console()

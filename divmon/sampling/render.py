@@ -152,7 +152,7 @@ class Renderer:
             Exception: Whatever the template raises.
         """
         return tokenizer_of(self.processing_class).apply_chat_template(
-            [dict(turn) for turn in turns],
+            [dict(self._shaped(turn)) for turn in turns],
             tools=list(tools) or None,
             chat_template=self._template(bool(tools)),
             add_generation_prompt=opened,
@@ -168,7 +168,7 @@ class Renderer:
         continued = turns[-1].get("role") == "assistant"
         try:
             return self.chat_text(
-                [self._shaped(turn) for turn in turns],
+                turns,
                 opened=not continued,
                 continued=continued,
                 tools=prompt.tools or self.tools or (),
@@ -197,7 +197,9 @@ class Renderer:
         """Whether the template reads a content that is a list of parts, rather than to print the list."""
         turns = [{"role": "user", "content": [{"type": "text", "text": _PROBE}]}]
         try:
-            text = self.chat_text(turns, template_kwargs=self.chat_template_kwargs)
+            text = tokenizer_of(self.processing_class).apply_chat_template(
+                turns, chat_template=self.template, tokenize=False, **(self.chat_template_kwargs or {})
+            )
         except Exception:
             return False
         return _PROBE in text and "'type'" not in text and '"type"' not in text

@@ -185,7 +185,7 @@ class _Wanted:
         self._words: dict[str, set[str]] = {}
         self._decoded: dict[str, set[str]] = {}
         for prompt in prompts:
-            if words := normalise(prompt.plain_text):
+            if words := normalise(self._decode(prompt.token_ids) if prompt.token_ids else prompt.plain_text):
                 self._words.setdefault(words, set()).add(prompt.key)
             if by_tokens:
                 self._decoded.setdefault(self._rendered(prompt), set()).add(prompt.key)
@@ -205,13 +205,14 @@ class _Wanted:
         if not isinstance(text, str):
             text = self._decode(ids) if ids is not None else ""
         text = normalise(text)
-        for words, keys in itertools.chain(self._words.items(), self._decoded.items()):
+        for words, keys in self._words.items():
             # Not within a longer word; `in` is the quick test.
-            if words in text and re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text):
+            if words in text and re.search(rf"(?:\b|(?=\W)){re.escape(words)}(?:\b|(?<=\W))", text):
                 self.found |= keys
 
     def _rendered(self, prompt: Prompt) -> str:
-        return normalise(self._decode(self._renderer.render(prompt).token_ids))
+        # Without any white space: next to a role's token it is not the prompt's own.
+        return normalise(self._decode(self._renderer.render(prompt).token_ids)).replace(" ", "")
 
     def _decode(self, ids: Any) -> str:
         return self._tokenizer.decode(ids.tolist() if hasattr(ids, "tolist") else list(ids), skip_special_tokens=False)

@@ -46,6 +46,8 @@ class Marks:
             answered = [renderer.chat_text([user, answer]) for answer in answers]
         except Exception:  # a template is a program of its own
             return cls()
+        if not opened.startswith(asked):
+            asked = asked.removesuffix(tokenizer.eos_token or "")  # Phi 3 ends a conversation that nothing opens
         _, found, after = asked.rpartition(_QUESTION)
         if not found or not all(text.startswith(asked) for text in (opened, *answered)):
             return cls()
@@ -107,7 +109,7 @@ def prompts_of_tokens(row: Mapping[str, Any], marks: Marks, name: str, packing: 
         if packing == "bfd_split" and marks.starts and not any(_is_at(piece, 0, mark) for mark in marks.starts):
             continue  # the second part of a conversation
         size = _last_unmasked(labels[start:end]) or _end_of_last(piece, marks.answer)
-        if 0 < size < len(piece):
+        if 0 < size < len(piece) and piece[:size] != marks.answer:
             unique = f"{name}.{number}" if len(ends) > 2 else name
             yield Prompt(id=unique, token_ids=marks.completed(piece[:size]))
 

@@ -1,0 +1,65 @@
+"""Measurements made by hand."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from divmon.measurement import Measurement, MetricSummary, PromptRecord, Validity
+from divmon.metrics import METRICS
+from divmon.scoring import Scores, TextValidity
+
+VALIDITY = Validity(
+    completions=8,
+    empty=0.0,
+    unclosed=0.0,
+    truncated=0.25,
+    repeated=0.125,
+    mean_length=20.0,
+    entropy=1.5,
+    logprob=-1.25,
+    base_logprob=-1.5,
+    unmeasured=0,
+)
+
+
+def prompts(tasks: tuple[str, ...] = ("", "")) -> PromptRecord:
+    """A prompt for each task named."""
+    names = tuple(str(number) for number in range(len(tasks)))
+    return PromptRecord("d" * 64, "bundled", names, names, tuple("" for _ in names), tasks)
+
+
+def summary(mean: float = 0.5, retained: float = 0.8, low: float = 0.7, high: float = 0.9) -> MetricSummary:
+    """A metric that lost some of its diversity, for certain."""
+    return MetricSummary(mean, (mean - 0.1, mean + 0.1), retained, (low, high), 0.01, 0.6, (mean - 0.1, mean + 0.1))
+
+
+def measurement(**changes: Any) -> Measurement:
+    """A measurement of two prompts."""
+    made = Measurement(
+        run_id="r1",
+        step=0,
+        epoch=0.5,
+        time="2026-01-01T00:00:00+00:00",
+        metrics={name: summary() for name in METRICS},
+        tasks={},
+        validity=VALIDITY,
+        prompts=prompts(),
+        baseline={"run_id": "r1", "step": 0, "kind": "measurement"},
+        seconds={"sampling": 2.0, "scoring": 1.0},
+        protocol={
+            "sampling": {"samples": 4, "temperature": 0.6},
+            "scoring": {"nli_pairs": 3, "unclosed": "drop"},
+            "vocab_size": 100,
+            "sentence_encoder": {"name": "e", "digest": "1" * 64},
+            "nli": {"name": "n", "digest": None},
+        },
+        provenance={"packages": {"divmon": "0"}},
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def scores(**per_prompt: list[float]) -> Scores:
+    """Scores with the given values."""
+    values = {name: np.array(row, dtype=float) for name, row in per_prompt.items()}
+    return Scores(values, dict.fromkeys(values, 0.75), TextValidity(8, 0, 0, 0.0, 5.0, 0))

@@ -1,0 +1,60 @@
+"""Several processes: a real two-process run on this machine's CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from divmon import Ledger
+
+ROOT = Path(__file__).parent.parent
+
+
+def launch(folder: Path, processes: int, learning_rate: float = 0.0) -> list[dict]:
+    """Run tests/scripts/train_two.py; what each process saw."""
+    folder.mkdir()
+    script = ["tests/scripts/train_two.py", str(folder), str(learning_rate)]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [*launcher, *script] if processes > 1 else [sys.executable, *script]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return [json.loads((folder / f"seen-{index}.json").read_text()) for index in range(processes)]
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    return launch(tmp_path_factory.mktemp("runs") / "one", 1)
+
+
+@pytest.fixture(scope="module")
+def folder_of_two(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs") / "two"
+
+
+@pytest.fixture(scope="module")
+def two(folder_of_two):
+    return launch(folder_of_two, 2)
+
+
+def test_every_process_sees_the_same_values(two):
+    assert [seen["processes"] for seen in two] == [2, 2]
+    assert two[0]["per_prompt"] == two[1]["per_prompt"]
+    assert two[0]["history"] == two[1]["history"]
+    assert [row["step"] for row in two[0]["history"]] == [0, 2, 4]
+
+
+def test_completions_do_not_depend_on_the_number_of_processes(one, two):
+    # At a learning rate of 0 the weights are the same in both runs.
+    assert two[0]["per_prompt"] == one[0]["per_prompt"]
+    assert (one[0]["layout"]["processes"], two[0]["layout"]["processes"]) == (1, 2)
+
+
+def test_only_the_first_process_writes(two, folder_of_two):
+    kinds = [record["kind"] for record in Ledger.of(folder_of_two).records()]
+    assert kinds == ["run", "measurement", "measurement", "measurement"]
+    assert len(list((folder_of_two / "divmon" / "completions").iterdir())) == 3
