@@ -36,6 +36,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, GenerationConfig
+
     from divmon.prompts import Prompt
     from divmon.sampling.batches import pack
     from divmon.sampling.generate import BatchGenerator, left_pad
@@ -43,7 +45,6 @@ def main() -> None:
     from divmon.sampling.render import Renderer
     from divmon.sampling.settings import SamplingSettings
     from divmon.smollm2 import smollm2_path
-    from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, GenerationConfig
 
     folder = smollm2_path()
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()

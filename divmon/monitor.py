@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import logging
@@ -9,7 +10,7 @@ import math
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,7 +145,8 @@ class Monitor:
         )
         groups = [[completion.text for completion in prompt.completions] for prompt in samples.prompts]
         opened = [prompt.rendered.think_opened for prompt in samples.prompts]
-        scores = Scorer(settings, self._encoder, self._nli).score(groups, opened_in_prompt=opened)
+        with self._encoders_on(device):
+            scores = Scorer(settings, self._encoder, self._nli).score(groups, opened_in_prompt=opened)
         seconds = {"sampling": samples.seconds, "scoring": time.perf_counter() - started}
         measurement = Measurement(
             run_id=run_id,
@@ -185,6 +187,18 @@ class Monitor:
                 ("nli",), lambda: encoders.load_nli(options.nli, preset=options.preset, device=device)
             )
         self._loaded = True
+
+    @contextlib.contextmanager
+    def _encoders_on(self, device: str) -> Iterator[None]:
+        """Lend the encoders a device; between measurements its memory belongs to the training."""
+        models = [model for model in (self._encoder, self._nli) if model is not None and device != "cpu"]
+        try:
+            for model in models:
+                model.to(device)
+            yield
+        finally:
+            for model in models:
+                model.to("cpu")
 
     def _try(self, metrics: Sequence[str], load: Callable[[], Any]) -> Any:
         try:

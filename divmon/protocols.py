@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,9 @@ class SentenceEncoder(Protocol):
     def identity(self) -> ModelIdentity:
         """Which model this is."""
 
+    def to(self, device: str) -> Self:
+        """Move the model to a torch device."""
+
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Embed ``texts``: an array (len(texts), dimension), each row of Euclidean length 1."""
 
@@ -54,6 +57,9 @@ class NliClassifier(Protocol):
     @property
     def identity(self) -> ModelIdentity:
         """Which model this is."""
+
+    def to(self, device: str) -> Self:
+        """Move the model to a torch device."""
 
     def probabilities(self, pairs: Sequence[tuple[str, str]]) -> FloatArray:
         """Classify (premise, hypothesis) pairs: an array (len(pairs), 3).

@@ -30,7 +30,8 @@ from standin_nli_data import Pair, training_pairs
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from divmon.encoders.standin import FEATURES, StandinHead, StandinNli, TokenStates, Words, lexical_features, pad
+from divmon.encoders.lexical import FEATURES, Words, lexical_features
+from divmon.encoders.standin import StandinHead, StandinNli, TokenStates, pad
 
 ROOT = Path(__file__).resolve().parents[1]
 LABELS = ("entailment", "neutral", "contradiction")

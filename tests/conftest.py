@@ -109,7 +109,6 @@ def tiny_nli() -> _TinyNli:
 def fake_encoders(monkeypatch):
     """Encoders without weights in the place of the real ones."""
     from divmon import encoders
-
     from tests.fakes import FakeEncoder, FakeNli
 
     monkeypatch.setitem(vars(encoders), "load_sentence_encoder", lambda *_, **__: FakeEncoder())

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from peft import LoraConfig
+from transformers import EarlyStoppingCallback, TrainerCallback
+from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+
 from divmon import DiversityCallback, Ledger
 from divmon.errors import InputError
 from divmon.trainer import seam
-from peft import LoraConfig
 from tests.tiny import (
     HELD_OUT,
     dpo_dataset,
@@ -23,8 +26,6 @@ from tests.tiny import (
     tiny_llama,
     tiny_tokenizer,
 )
-from transformers import EarlyStoppingCallback, TrainerCallback
-from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 pytestmark = pytest.mark.usefixtures("fake_encoders")
 
@@ -232,9 +233,7 @@ class TestEvaluation:
         callback = DiversityCallback(**SMALL)
         trainer = sft(tmp_path, [callback], held_out_chats(), eval_strategy="steps", eval_steps=1, max_steps=2)
         seen = []
-        monkeypatch.setattr(
-            trainer, "_determine_best_metric", lambda metrics, trial: seen.append(metrics) or False
-        )
+        monkeypatch.setattr(trainer, "_determine_best_metric", lambda metrics, trial: seen.append(metrics) or False)
         trainer.train()
         assert len(seen) == 2
         for metrics in seen:
@@ -249,7 +248,7 @@ class TestEvaluation:
 
     def test_goes_ahead_of_early_stopping(self, tmp_path):
         class Watch(EarlyStoppingCallback):
-            seen: list[float] = []
+            seen: ClassVar[list[float]] = []
 
             def on_evaluate(self, args, state, control, metrics, **kwargs):
                 self.seen.append(metrics["eval_divmon/ead"])
@@ -297,7 +296,12 @@ class TestEvaluation:
 
     def test_eval_on_start_makes_the_baseline(self, tmp_path):
         trainer = sft(
-            tmp_path, [DiversityCallback(**SMALL)], held_out_chats(), max_steps=2, eval_on_start=True, eval_strategy="steps"
+            tmp_path,
+            [DiversityCallback(**SMALL)],
+            held_out_chats(),
+            max_steps=2,
+            eval_on_start=True,
+            eval_strategy="steps",
         )
         trainer.train()
         assert [row["step"] for row in trainer.state.log_history if "divmon/ead" in row] == [0, 1, 2]

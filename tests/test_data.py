@@ -88,9 +88,7 @@ def test_eval_prompts_are_one_short_sentence():
         assert re.fullmatch(r"[^.?!]+[.?]", prompt)
 
 
-@pytest.mark.parametrize(
-    ("path", "count"), [(BUNDLED, 96), (TRAIN, 120), (EVAL, 12)], ids=["bundled", "train", "eval"]
-)
+@pytest.mark.parametrize(("path", "count"), [(BUNDLED, 96), (TRAIN, 120), (EVAL, 12)], ids=["bundled", "train", "eval"])
 def test_prompts_are_distinct(path, count):
     assert len(read(path)) == count
     assert len({normalise(question) for question in questions(path)}) == count

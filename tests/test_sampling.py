@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import stats
+from transformers import GenerationConfig, TopPLogitsWarper
+
 from divmon.errors import InputError
 from divmon.prompts import Prompt
 from divmon.sampling.batches import Batch, pack
@@ -20,9 +23,7 @@ from divmon.sampling.noise import exponential_noise, stream_key
 from divmon.sampling.render import Renderer
 from divmon.sampling.sampler import SamplingError, sample
 from divmon.sampling.settings import SamplingSettings
-from scipy import stats
 from tests.tiny import HELD_OUT, QUESTIONS, tiny_llama, tiny_olmo3, tiny_tokenizer
-from transformers import GenerationConfig, TopPLogitsWarper
 
 SETTINGS = SamplingSettings(samples=4, max_new_tokens=12)
 
@@ -78,7 +79,9 @@ class TestDistribution:
         assert stats.chisquare(observed, wanted * observed.sum() / wanted.sum()).pvalue > 1e-3
 
     def test_one_token_stays_finite(self):
-        scores = CoupledSampler(torch.tensor([1, 2]), 0, 1.0, 0.9)(torch.zeros(2, 0, dtype=torch.long), torch.zeros(2, 9))
+        scores = CoupledSampler(torch.tensor([1, 2]), 0, 1.0, 0.9)(
+            torch.zeros(2, 0, dtype=torch.long), torch.zeros(2, 9)
+        )
         assert torch.isfinite(scores).sum(dim=1).tolist() == [1, 1]
 
     def test_noise_is_exponential_and_uncorrelated(self):
@@ -103,7 +106,9 @@ class TestDistribution:
         row = mix((key + 0xD1B54A32D192ED03 * 6) & mask)
         bits = mix((row + 42 * 0x9E3779B97F4A7C15) & mask) >> 41
         expected = -np.log1p(-(bits + 0.5) * 2.0**-23)
-        assert exponential_noise(torch.tensor([key]), 5, torch.tensor([[41]])).item() == pytest.approx(expected, rel=1e-6)
+        assert exponential_noise(torch.tensor([key]), 5, torch.tensor([[41]])).item() == pytest.approx(
+            expected, rel=1e-6
+        )
         # The test value of the SplitMix64 paper's generator seeded with 0.
         assert mix(0x9E3779B97F4A7C15) == 0xE220A8397B1DCDAF
 
@@ -206,11 +211,11 @@ class TestLeaveAlone:
         model.train()
         model.model.layers[0].eval()
         modes = [module.training for module in model.modules()]
-        before = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # noqa: NPY002
+        before = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
         attributes = (tokenizer.padding_side, tokenizer.pad_token, tokenizer.truncation_side, tokenizer.chat_template)
         config = model.generation_config
         sample(model, tokenizer, rendered(), SETTINGS)
-        after = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # noqa: NPY002
+        after = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
         assert before == after
         assert [module.training for module in model.modules()] == modes
         assert attributes == (

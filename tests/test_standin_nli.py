@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 from divmon.encoders import standin
-from divmon.encoders.standin import FEATURES, StandinHead, StandinNli, Words, lexical_features, words_of
+from divmon.encoders.lexical import FEATURES, Words, lexical_features, words_of
+from divmon.encoders.standin import StandinHead, StandinNli
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT / "divmon" / "data" / "standin_nli.safetensors"

@@ -150,6 +150,10 @@ class _StandIn:
     def identity(self) -> ModelIdentity:
         return dataclasses.replace(self.classifier.identity, fallback_for=self.asked)
 
+    def to(self, device: str) -> _StandIn:
+        self.classifier.to(device)
+        return self
+
     def probabilities(self, pairs: Sequence[tuple[str, str]]) -> FloatArray:
         return self.classifier.probabilities(pairs)
 

@@ -6,11 +6,12 @@ import json
 import sys
 from pathlib import Path
 
+from transformers import EarlyStoppingCallback
+from trl import SFTConfig, SFTTrainer
+
 from divmon import DiversityCallback, encoders
 from tests.fakes import FakeEncoder, FakeNli
 from tests.tiny import held_out_chats, sft_dataset, tiny_llama, tiny_tokenizer
-from transformers import EarlyStoppingCallback
-from trl import SFTConfig, SFTTrainer
 
 vars(encoders)["load_sentence_encoder"] = lambda *_, **__: FakeEncoder()
 vars(encoders)["load_nli"] = lambda *_, **__: FakeNli()
