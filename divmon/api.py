@@ -33,8 +33,8 @@ def measure(
         baseline: An earlier measurement with the same prompts and options, to compare with.
         step: What the measurement is filed under.
         run_id: Likewise; default: a new one, or the baseline's.
-        output_dir: Append the measurement and its completions to ``<output_dir>/divmon/``; records of a run with another
-            id that are there are moved aside, to ``earlier/``.
+        output_dir: Append the measurement and its completions to ``<output_dir>/divmon/``; records of a run with
+            another id that are there are moved aside, to ``earlier/``.
         **options: Fields of ``MonitorOptions``.
 
     Returns:
@@ -52,7 +52,7 @@ def measure(
     run_id = run_id or (baseline.run_id if baseline else new_run_id())
     outcome = Monitor(chosen, checked).measure(model, tokenizer, run_id=run_id, step=step, baseline=baseline)
     if output_dir is not None:
-        record_outcome(outcome, Path(output_dir), checked)
+        record_outcome(outcome, Path(output_dir), checked, baseline)
     return outcome.measurement
 
 

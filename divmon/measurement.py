@@ -172,7 +172,7 @@ _METRIC_PARTS = {
     "ead": ("vocab_size",),
     "sbert": ("sentence_encoder",),
     "vendi": ("sentence_encoder",),
-    "nli": ("nli",),
+    "nli": ("nli", "nli_sentences"),
 }
 
 

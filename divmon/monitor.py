@@ -221,11 +221,8 @@ class Monitor:
             sampling[name] = content_digest(content) if content else None
         return {
             "sampling": sampling,
-            "scoring": {
-                "nli_pairs": settings.nli_pairs,
-                "unclosed": settings.unclosed,
-                "seed": settings.seed,
-            },
+            "scoring": {"unclosed": settings.unclosed},
+            "nli_sentences": {"pairs": settings.nli_pairs, "seed": settings.seed},
             "vocab_size": settings.vocab_size,
             "sentence_encoder": None if self._encoder is None else dataclasses.asdict(self._encoder.identity),
             "nli": None if self._nli is None else dataclasses.asdict(self._nli.identity),

@@ -67,7 +67,8 @@ class MonitorOptions:
 
     def __post_init__(self) -> None:
         self.sampling()
-        object.__setattr__(self, "metrics", tuple(self.metrics))
+        names = self.metrics.split(",") if isinstance(self.metrics, str) else self.metrics
+        object.__setattr__(self, "metrics", tuple(name.strip() for name in names))
         object.__setattr__(self, "tools", tuple(self.tools))
         unknown = [name for name in self.metrics if name not in METRICS]
         if unknown or not self.metrics:

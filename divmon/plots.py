@@ -15,13 +15,19 @@ _COLOURS = {"ead": "#0072B2", "sbert": "#D55E00", "nli": "#009E73", "vendi": "#C
 _RANGES = {"ead": "share of distinct n-grams, 0 to 1", "sbert": "1 - mean cosine", "nli": "1 - mean (P(e) - P(c))"}
 
 
-def plot_metrics(measurements: Sequence[Measurement], path: str | Path, title: str = "Output diversity") -> Path:
+def plot_metrics(
+    measurements: Sequence[Measurement],
+    path: str | Path,
+    title: str = "Output diversity",
+    baseline: Measurement | None = None,
+) -> Path:
     """Draw the metrics over steps with their 95% intervals, the baseline dashed, what is left in each panel's title.
 
     Args:
         measurements: By step, at least one.
         path: The PNG (or any format that matplotlib writes) to make.
         title: Heading.
+        baseline: What the dashed lines show; default: the first measurement.
 
     Returns:
         ``path``.
@@ -36,6 +42,7 @@ def plot_metrics(measurements: Sequence[Measurement], path: str | Path, title: s
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
+    baseline = baseline or measurements[0]
     metrics = list(measurements[0].metrics)
     figure = Figure(figsize=(9, 1 + 2.9 * ((len(metrics) + 1) // 2)), layout="constrained", dpi=150)
     FigureCanvasAgg(figure)
@@ -55,7 +62,9 @@ def plot_metrics(measurements: Sequence[Measurement], path: str | Path, title: s
             linewidth=0,
         )
         panel.plot(steps, [s.mean for s in found], color=_COLOURS[metric], marker="o", markersize=4, linewidth=1.8)
-        panel.axhline(found[0].mean, color="0.5", linewidth=0.9, linestyle="--")
+        reference = baseline.metrics.get(metric, UNMEASURED).mean
+        if math.isfinite(reference):
+            panel.axhline(reference, color="0.5", linewidth=0.9, linestyle="--")
         last = found[-1]
         low, high = last.retained_interval
         panel.set_title(

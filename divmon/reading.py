@@ -83,6 +83,11 @@ def _rot(first: Measurement, last: Measurement) -> list[str]:
     if now.empty + now.unclosed > 0.2:
         lines.append(f"Beware: {format_percent(now.empty + now.unclosed)} of the completions have no answer.")
     rose = any(summary.retained_interval[0] > 1 for summary in last.metrics.values())
+    if rose and now.entropy > 1.5 * before.entropy:
+        lines.append(
+            f"Beware: diversity rose together with the model's uncertainty ({now.entropy:.1f} nats of entropy a token, "
+            f"{before.entropy:.1f} before): read some completions, this may be rot."
+        )
     if rose and now.base_logprob < before.base_logprob - 1:
         lines.append(
             "Beware: diversity rose while the base model finds the completions unlikely "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from divmon.ledger import FOLDER, Ledger
-from divmon.measurement import SCHEMA, to_plain
+from divmon.measurement import SCHEMA, Measurement, to_plain
 from divmon.monitor import Outcome
 from divmon.options import MonitorOptions
 
@@ -33,13 +33,20 @@ def record(outcome: Outcome, ledger: Ledger) -> None:
     ledger.append(measurement.to_json())
 
 
-def record_outcome(outcome: Outcome, output_dir: Path, options: MonitorOptions) -> None:
-    """Write a measurement that belongs to no trainer, after the start of its run where that is not there yet."""
+def record_outcome(
+    outcome: Outcome, output_dir: Path, options: MonitorOptions, baseline: Measurement | None = None
+) -> None:
+    """Write a measurement that belongs to no trainer, after the start of its run where that is not there yet.
+
+    A baseline of another run is copied in, so that the ledger says by itself what ``retained`` compares with.
+    """
     ledger, run_id = Ledger(output_dir / FOLDER), outcome.measurement.run_id
     newest = ledger.read()
     if newest is None or newest.run_id != run_id:
         ledger.move_aside()
         ledger.append(header(run_id) | {"kind": "run", "step": outcome.measurement.step, "options": to_plain(options)})
+        if baseline is not None and (baseline.run_id != run_id or baseline.kind == "baseline"):
+            ledger.append(baseline.to_json() | {"kind": "baseline"})
     record(outcome, ledger)
 
 

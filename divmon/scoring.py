@@ -39,6 +39,8 @@ class ScoringSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if isinstance(self.metrics, str):
+            raise InputError(f"Expected metrics as a list of names, got the string {self.metrics!r}.")
         unknown = [name for name in self.metrics if name not in METRICS]
         if unknown:
             raise InputError(f"Unknown metrics {unknown}: choose from {', '.join(METRICS)}.")

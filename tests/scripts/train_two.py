@@ -37,7 +37,6 @@ def main(folder: Path) -> None:
             use_cpu=True,
             bf16=False,
             disable_tqdm=True,
-            activation_checkpointing=False,
             max_length=64,
         ),
         train_dataset=sft_dataset(),
