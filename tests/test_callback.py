@@ -64,10 +64,11 @@ def sft(tmp_path: Path, callbacks=(), eval_dataset=None, train_dataset=None, pef
     )
 
 
-def dpo(tmp_path: Path, callbacks=(), **settings):
+def dpo(tmp_path: Path, callbacks=(), peft_config=None, **settings):
     return DPOTrainer(
         model=tiny_llama(),
-        ref_model=tiny_llama(),
+        ref_model=None if peft_config else tiny_llama(),
+        peft_config=peft_config,
         args=DPOConfig(output_dir=str(tmp_path), **(COMMON | {"max_length": 64} | settings)),
         train_dataset=dpo_dataset(),
         eval_dataset=dpo_dataset(HELD_OUT),
@@ -76,9 +77,10 @@ def dpo(tmp_path: Path, callbacks=(), **settings):
     )
 
 
-def grpo(tmp_path: Path, callbacks=(), **settings):
+def grpo(tmp_path: Path, callbacks=(), peft_config=None, **settings):
     return GRPOTrainer(
         model=tiny_llama(),
+        peft_config=peft_config,
         args=GRPOConfig(
             output_dir=str(tmp_path), **(COMMON | {"max_completion_length": 8, "num_generations": 4} | settings)
         ),
@@ -181,6 +183,23 @@ class TestTrainingIsLeftAlone:
         ours = weights(watched)
         assert all(torch.equal(tensor, ours[name]) for name, tensor in weights(plain).items())
         assert (tokenizer.padding_side, tokenizer.pad_token, tokenizer.truncation_side) == attributes
+        assert len(rows(watched, "divmon/ead")) == 5
+
+    @pytest.mark.parametrize("kind", TRAINERS)
+    def test_peft_too(self, kind, tmp_path):
+        def make(name, callbacks):
+            config = LoraConfig(r=4, target_modules="all-linear", lora_dropout=0.2, modules_to_save=["lm_head"])
+            extra = {"beta": 0.1} if kind != "sft" else {}  # with a reference: TRL's second, frozen adapter
+            return TRAINERS[kind](tmp_path / name, callbacks, peft_config=config, **extra)
+
+        plain = trained(make("a", []))
+        watched = make("b", [DiversityCallback(every_n_steps=1, **SMALL)])
+        trainable = {name for name, parameter in watched.model.named_parameters() if parameter.requires_grad}
+        watched.train()
+        assert list(rows(watched, "loss").items()) == list(rows(plain, "loss").items())
+        ours = weights(watched)
+        assert all(torch.equal(tensor, ours[name]) for name, tensor in weights(plain).items())
+        assert {name for name, p in watched.model.named_parameters() if p.requires_grad} == trainable
         assert len(rows(watched, "divmon/ead")) == 5
 
     def test_the_comparison_can_fail(self, tmp_path):

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, LogitsProcessorList
 from transformers.cache_utils import DynamicLayer
 
+from divmon.errors import InputError
 from divmon.sampling.batches import Batch
 from divmon.sampling.coupled import CoupledSampler
 from divmon.sampling.guard import base_model_of, end_token_ids, neutral_generation_config, text_config_of
@@ -67,9 +68,14 @@ class BatchGenerator:
         tokenizer: Its tokenizer.
         settings: The sampling protocol.
         share_prefill: Whether the K samples of a prompt share one prefill, where the model's cache allows it.
+
+    Raises:
+        InputError: For an encoder-decoder model.
     """
 
     def __init__(self, model: Any, tokenizer: Any, settings: SamplingSettings, share_prefill: bool = True) -> None:
+        if base_model_of(model).config.is_encoder_decoder:
+            raise InputError("Expected a causal language model, got an encoder-decoder: divmon does not sample those.")
         self.model = model
         self.tokenizer = tokenizer
         self.settings = settings
@@ -85,8 +91,7 @@ class BatchGenerator:
 
     def _has_plain_cache(self) -> bool:
         base = base_model_of(self.model)
-        stateful = getattr(base, "_is_stateful", False) or base.config.is_encoder_decoder
-        return not stateful and base._supports_default_dynamic_cache()
+        return not getattr(base, "_is_stateful", False) and base._supports_default_dynamic_cache()
 
     def run(self, batch: Batch, prompts: Sequence[RenderedPrompt]) -> list[Completion]:
         """Generate every row of ``batch``; the completions come in its order."""

@@ -37,9 +37,11 @@ def preserved_rng() -> Iterator[None]:
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Put every module into eval mode without gradients; each module's own flag comes back.
 
-    Modules in eval mode bypass gradient checkpointing and dropout, so neither needs to be switched.
+    Modules in eval mode bypass gradient checkpointing and dropout, so neither needs to be switched. What requires a
+    gradient is put back too: PEFT sets it when an adapter is switched off and on.
     """
     flags = [(module, module.training) for module in model.modules()]
+    trainable = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         model.eval()
         with torch.no_grad():
@@ -47,6 +49,9 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, flag in flags:
             module.training = flag
+        for parameter, flag in trainable:
+            if parameter.requires_grad != flag:
+                parameter.requires_grad_(flag)
 
 
 def base_model_of(model: Any) -> Any:

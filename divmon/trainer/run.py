@@ -128,6 +128,8 @@ class MonitoredRun:
         outcome = self._look(step, epoch, self.baseline, "measurement")
         if self.baseline is None:
             self.baseline = outcome.measurement
+            if step > 0:
+                logger.warning("divmon: nothing was measured before step %d, which is the baseline now.", step)
         if not self.measurements:
             _warn_of_open_thinking(outcome.measurement)
             _warn_of_mismatch(outcome.measurement, self.baseline)
