@@ -84,6 +84,15 @@ class TestDistribution:
         )
         assert torch.isfinite(scores).sum(dim=1).tolist() == [1, 1]
 
+    def test_masked_tokens_leave_entropy_finite(self):
+        logits = torch.tensor([[1.0, 1.0, -torch.inf, -torch.inf]])
+        sampler = CoupledSampler(torch.tensor([5]), 0, 1.0, 1.0)
+        scores = sampler(torch.zeros(1, 0, dtype=torch.long), logits)
+        assert scores.argmax().item() in (0, 1)
+        # Two tokens of probability 1/2: entropy log 2, log-probability -log 2.
+        assert sampler.entropies().item() == pytest.approx(np.log(2))
+        assert sampler.logprobs().item() == pytest.approx(-np.log(2))
+
     def test_noise_is_exponential_and_uncorrelated(self):
         keys = torch.tensor([stream_key(0, "p", sample) for sample in range(200)])
         tokens = torch.arange(300).repeat(200, 1)

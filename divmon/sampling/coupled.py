@@ -9,6 +9,7 @@ from transformers import LogitsProcessor
 from divmon.sampling.noise import exponential_noise
 
 _TIERS = (64, 1024)
+_LOWEST = -1e4
 
 
 class CoupledSampler(LogitsProcessor):
@@ -44,7 +45,8 @@ class CoupledSampler(LogitsProcessor):
         if scores.dtype is not torch.float32:
             scores = scores.float()
         best = scores.topk(min(_TIERS[0], scores.shape[1]), dim=1)
-        shifted = scores.sub_(best.values[:, :1])
+        # Masked tokens may be at minus infinity, which times their probability of 0 would be NaN.
+        shifted = scores.sub_(best.values[:, :1]).clamp_(min=_LOWEST)
         if self._work is None or self._work.shape != shifted.shape:
             self._work = torch.empty_like(shifted)
         work = torch.exp(shifted, out=self._work)
