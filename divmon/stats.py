@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from divmon.errors import InputError
+from divmon.protocols import FloatArray
 
 _BASELINE_FLOOR = 1e-6
 _BLOCK = 1_000_000  # elements of one block of a (resamples, prompts) array: bounds memory, not results
@@ -182,6 +183,27 @@ def retained_over_tasks(now: Sequence[ArrayLike], baseline: Sequence[ArrayLike],
     return Retained(fraction, _percentiles(means[~np.isnan(means)], 0.95), prompts)
 
 
+def resampled_means(columns: FloatArray, *, seed: int = 0) -> NDArray[np.float64]:
+    """Means over bootstrap resamples of prompts, the same resamples for every row: the paired bootstrap's raw material.
+
+    Args:
+        columns: (N, P) values of N models on the same P prompts, without NaN.
+        seed: Seed of the local generator.
+
+    Returns:
+        (N, 2000) means; NaN with fewer than two prompts.
+    """
+    if columns.shape[1] < 2:
+        return np.full((len(columns), _RESAMPLES), math.nan)
+    blocks = [columns[:, rows].mean(axis=2) for rows in _draws(columns.shape[1], _RESAMPLES, columns.shape[1], seed)]
+    return np.concatenate(blocks, axis=1)
+
+
+def percentile_interval(samples: FloatArray) -> Interval:
+    """The central 95% of bootstrap samples; NaN samples are left out, and (NaN, NaN) if there is no other."""
+    return _percentiles(samples[~np.isnan(samples)], 0.95)
+
+
 def change(
     now: ArrayLike, baseline: ArrayLike, *, resamples: int = _RESAMPLES, level: float = 0.95, seed: int = 0
 ) -> Change:
@@ -221,7 +243,7 @@ def _draws(below: int, rows: int, columns: int, seed: int) -> Iterator[NDArray[n
     return (rng.integers(0, below, (min(step, rows - start), columns)) for start in range(0, rows, step))
 
 
-def _percentiles(samples: NDArray[np.float64], level: float) -> Interval:
+def _percentiles(samples: FloatArray, level: float) -> Interval:
     low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2]) if samples.size else _NO_INTERVAL
     return float(low), float(high)
 

@@ -15,14 +15,14 @@ HEAVY = ("torch", "transformers", "trl", "peft", "sentence_transformers", "wandb
 
 # From the bottom: a module imports from its own layer and those above it in this list ("Data flows one way").
 LAYERS = [
-    ["divmon.errors"],
-    ["divmon.text", "divmon.protocols", "divmon.provenance", "divmon.generations", "divmon.stats"],
+    ["divmon.errors", "divmon.protocols"],
+    ["divmon.text", "divmon.provenance", "divmon.generations", "divmon.stats"],
     ["divmon.prompts", "divmon.metrics", "divmon.encoders", "divmon.smollm2"],
     ["divmon.sampling", "divmon.scoring"],
     ["divmon.measurement", "divmon.options", "divmon.scored"],
     ["divmon.summary", "divmon.ledger", "divmon.logged", "divmon.reading"],
-    ["divmon.monitor", "divmon.plots"],
-    ["divmon.recording"],
+    ["divmon.monitor", "divmon.plots", "divmon.lineage"],
+    ["divmon.recording", "divmon.lineage_report"],
     ["divmon.api", "divmon.trainer"],
     ["divmon.callback"],
     ["divmon.cli"],

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.exceptions import TyperException  # typer carries its own click; the package click has other classes
 
-from divmon.cli import doctor, score
+from divmon.cli import doctor, lineage, score
 from divmon.cli.terminal import printable
 from divmon.errors import DivmonError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("score")(score.score)
+app.command("lineage")(lineage.lineage)
 app.command("doctor")(doctor.doctor)
 
 

@@ -1,0 +1,47 @@
+"""``divmon lineage``: at which stage diversity went."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from divmon.errors import InputError
+
+
+def lineage(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Run folders named after their stage (think-sft, rl-zero-math), or NAME=FOLDER."),
+    ] = None,
+    paper: Annotated[bool, typer.Option("--paper", help="Use the paper's published tables.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of Markdown.")] = False,
+    output_dir: Annotated[
+        Path | None, typer.Option(help="Also write lineage.md, lineage.csv, lineage.json and lineage.png there.")
+    ] = None,
+) -> None:
+    """Attribute the change of diversity to SFT, DPO and RL, in percent of the base model."""
+    from divmon import lineage as attribution_of
+    from divmon import lineage_report as report
+
+    if paper == bool(runs):
+        raise InputError("Name either the run folders of a lineage or --paper.")
+    published = attribution_of.paper_attribution()
+    if paper:
+        found, beside = published, None
+    else:
+        found, beside = attribution_of.attribute(*attribution_of.checkpoints_of_runs(runs or [])), published
+    document = json.dumps(report.as_json(found, beside), indent=1, allow_nan=False)
+    if output_dir is not None:
+        try:
+            output_dir.mkdir(parents=True, exist_ok=True)
+            (output_dir / "lineage.md").write_text(report.as_markdown(found, beside), encoding="utf-8")
+            (output_dir / "lineage.csv").write_text(report.as_csv(found, beside), encoding="utf-8")
+            (output_dir / "lineage.json").write_text(document + "\n", encoding="utf-8")
+            report.plot(found, output_dir / "lineage.png", beside)
+        except OSError as error:
+            raise InputError(f"--output-dir: cannot write to {output_dir} ({error.strerror}).") from error
+    sys.stdout.write(document + "\n" if as_json else report.as_markdown(found, beside))
