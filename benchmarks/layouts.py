@@ -13,17 +13,11 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-PROMPTS = (
-    "Write a two-sentence story about a lighthouse keeper.",
-    "Give me a name for a cafe by the sea and say why.",
-    "What should I cook tonight?",
-    "Explain why the sky is blue in one sentence.",
-)
-
 
 def main() -> None:
     """Measure and print."""
     import torch
+    from sampling import PROMPTS  # the other benchmark, beside this one
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from divmon.prompts import Prompt

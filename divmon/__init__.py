@@ -20,7 +20,7 @@ _PUBLIC = {
     "Prompt": "divmon.prompts",
     "PromptSet": "divmon.prompts",
     "measure": "divmon.api",
-    "score": "divmon.api",
+    "score": "divmon.scored",
 }
 
 __all__ = [
@@ -37,13 +37,14 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from divmon.api import measure, score
+    from divmon.api import measure
     from divmon.callback import DiversityCallback
     from divmon.errors import DivmonError, InputError
     from divmon.ledger import Ledger
     from divmon.measurement import Measurement
     from divmon.options import MonitorOptions
     from divmon.prompts import Prompt, PromptSet
+    from divmon.scored import score
 
 
 def __getattr__(name: str) -> Any:

@@ -1,16 +1,14 @@
-"""The same measurement without a trainer, and scores for texts that were generated elsewhere."""
+"""The same measurement without a trainer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack
 
 from divmon.measurement import Measurement
-from divmon.metrics import METRICS
 from divmon.options import MonitorOptions, OptionKeywords
 from divmon.prompts import PromptSet
-from divmon.scoring import Scores
 
 
 def measure(
@@ -54,53 +52,3 @@ def measure(
     if output_dir is not None:
         record_outcome(outcome, Path(output_dir), checked, baseline)
     return outcome.measurement
-
-
-def score(
-    groups: Sequence[Sequence[str]],
-    *,
-    metrics: Sequence[str] = METRICS,
-    vocab_size: int | None = None,
-    preset: Literal["paper", "fast"] = "paper",
-    sentence_encoder: str | Path | None = None,
-    nli: str | Path | None = None,
-    nli_pairs: int | Literal["all"] = 3,
-    unclosed: Literal["drop", "keep"] = "drop",
-    keep_think: bool = False,
-    device: str | None = None,
-) -> Scores:
-    """Score texts that were generated elsewhere: the completions of each prompt.
-
-    Args:
-        groups: A list of completions for each prompt.
-        metrics: Any of ``ead``, ``sbert``, ``nli``, ``vendi``.
-        vocab_size: The generating model's, needed for EAD.
-        preset: Which encoders (see ``MonitorOptions``).
-        sentence_encoder: A sentence-transformers model by name or path.
-        nli: A sequence-classification model by name or path.
-        nli_pairs: Aligned sentences that are scored for a pair of completions, or ``"all"``.
-        unclosed: What becomes of a completion without an answer: left out, or kept as the paper's code does.
-        keep_think: Score the think block too.
-        device: Where the encoders run; default: a GPU where there is one.
-
-    Returns:
-        Values for each prompt and across prompts (see ``Scores``).
-
-    Raises:
-        InputError: For groups or settings that make no sense.
-        ModelNotFoundError: If an encoder is not to be had.
-    """
-    from divmon.scored import score_with
-
-    return score_with(
-        groups,
-        metrics=metrics,
-        vocab_size=vocab_size,
-        preset=preset,
-        sentence_encoder=sentence_encoder,
-        nli=nli,
-        nli_pairs=nli_pairs,
-        unclosed=unclosed,
-        keep_think=keep_think,
-        device=device,
-    )[0]

@@ -9,13 +9,13 @@ from typing import Literal, TypeVar
 from divmon import encoders
 from divmon.errors import DivmonError, InputError, ModelNotFoundError
 from divmon.metrics import METRICS
-from divmon.protocols import ModelIdentity, NliClassifier, SentenceEncoder
+from divmon.protocols import NliClassifier, SentenceEncoder
 from divmon.scoring import Scorer, Scores, ScoringSettings
 
 _Model = TypeVar("_Model", SentenceEncoder, NliClassifier)
 
 
-def score_with(
+def score(
     groups: Sequence[Sequence[str]],
     *,
     metrics: Sequence[str] = METRICS,
@@ -27,8 +27,28 @@ def score_with(
     unclosed: Literal["drop", "keep"] = "drop",
     keep_think: bool = False,
     device: str | None = None,
-) -> tuple[Scores, ModelIdentity | None, ModelIdentity | None]:
-    """As ``divmon.score``, with the identities of the sentence encoder and the NLI classifier that were used."""
+) -> Scores:
+    """Score texts that were generated elsewhere: the completions of each prompt.
+
+    Args:
+        groups: A list of completions for each prompt.
+        metrics: Any of ``ead``, ``sbert``, ``nli``, ``vendi``.
+        vocab_size: The generating model's, needed for EAD.
+        preset: Which encoders (see ``MonitorOptions``).
+        sentence_encoder: A sentence-transformers model by name or path.
+        nli: A sequence-classification model by name or path.
+        nli_pairs: Aligned sentences that are scored for a pair of completions, or ``"all"``.
+        unclosed: What becomes of a completion without an answer: left out, or kept as the paper's code does.
+        keep_think: Score the think block too.
+        device: Where the encoders run; default: a GPU where there is one.
+
+    Returns:
+        Values for each prompt and across prompts (see ``Scores``).
+
+    Raises:
+        InputError: For groups or settings that make no sense.
+        ModelNotFoundError: If an encoder is not to be had.
+    """
     settings = ScoringSettings(
         metrics=tuple(metrics), vocab_size=vocab_size, nli_pairs=nli_pairs, unclosed=unclosed, keep_think=keep_think
     )
@@ -39,12 +59,7 @@ def score_with(
         encoder = _load(encoders.load_sentence_encoder, "sentence encoder", sentence_encoder, preset, device)
     if "nli" in settings.metrics:
         classifier = _load(encoders.load_nli, "NLI classifier", nli, preset, device)
-    scores = Scorer(settings, encoder, classifier).score(groups)
-    return (
-        scores,
-        None if encoder is None else encoder.identity,
-        None if classifier is None else classifier.identity,
-    )
+    return Scorer(settings, encoder, classifier).score(groups)
 
 
 def _check_device(device: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from divmon.errors import InputError
 from divmon.metrics import METRICS, ead, nli, sbert, vendi
-from divmon.protocols import FloatArray, NliClassifier, SentenceEncoder
+from divmon.protocols import FloatArray, ModelIdentity, NliClassifier, SentenceEncoder
 from divmon.text import extract_answer, has_unclosed_think
 
 
@@ -85,11 +85,15 @@ class Scores:
         across: Metric -> its value over the first answer of every prompt that has one (across-input
             diversity); NaN with fewer than two such prompts.
         validity: Counts that say how far the values can be trusted.
+        sentence_encoder: What SBERT and Vendi were computed with, if they were.
+        nli: Likewise for NLI.
     """
 
     per_prompt: dict[str, FloatArray]
     across: dict[str, float]
     validity: TextValidity
+    sentence_encoder: ModelIdentity | None = None
+    nli: ModelIdentity | None = None
 
 
 class Scorer:
@@ -153,6 +157,8 @@ class Scorer:
             per_prompt={name: values[name][:-1] for name in settings.metrics},
             across={name: float(values[name][-1]) for name in settings.metrics},
             validity=_validity(groups, answers, opened),
+            sentence_encoder=None if self._encoder is None else self._encoder.identity,
+            nli=None if self._nli is None else self._nli.identity,
         )
 
     def _answers(self, group: Sequence[str], opened_in_prompt: bool) -> list[str]:

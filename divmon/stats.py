@@ -19,7 +19,7 @@ _SIGN_FLIPS = 9_999
 _RESAMPLES = 2000
 
 Interval = tuple[float, float]
-_NO_INTERVAL: Interval = (math.nan, math.nan)
+NO_INTERVAL: Interval = (math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def bootstrap_interval(
     _check_options(resamples, level, seed)
     valid = (vector := _vector(values))[~np.isnan(vector)]
     if valid.size < 2:
-        return _NO_INTERVAL
+        return NO_INTERVAL
     means = [valid[rows].mean(axis=1) for rows in _draws(valid.size, resamples, valid.size, seed)]
     return _percentiles(np.concatenate(means), level)
 
@@ -113,10 +113,10 @@ def retained(
     _check_options(resamples, level, seed)
     now, baseline = _paired(now, baseline)
     if (prompts := now.size) == 0 or baseline.mean() < _BASELINE_FLOOR:
-        return Retained(math.nan, _NO_INTERVAL, prompts)
+        return Retained(math.nan, NO_INTERVAL, prompts)
     fraction = float(now.mean() / baseline.mean())
     if prompts < 2:
-        return Retained(fraction, _NO_INTERVAL, prompts)
+        return Retained(fraction, NO_INTERVAL, prompts)
     ratios = _ratios(now, baseline, resamples, seed)
     return Retained(fraction, _percentiles(ratios[~np.isnan(ratios)], level), prompts)
 
@@ -146,7 +146,7 @@ def interval_over_tasks(tasks: Sequence[ArrayLike], *, seed: int = 0) -> Interva
     valid = [vector[~np.isnan(vector)] for vector in map(_vector, tasks)]
     valid = [vector for vector in valid if vector.size]
     if not valid or min(vector.size for vector in valid) < 2:
-        return _NO_INTERVAL
+        return NO_INTERVAL
     means = [
         np.concatenate([vector[rows].mean(axis=1) for rows in _draws(vector.size, _RESAMPLES, vector.size, seed + i)])
         for i, vector in enumerate(valid)
@@ -177,7 +177,7 @@ def retained_over_tasks(now: Sequence[ArrayLike], baseline: Sequence[ArrayLike],
     prompts = sum(part.prompts for part in each)
     fraction = float(np.mean([part.fraction for part in each])) if each else math.nan
     if math.isnan(fraction) or min(part.prompts for part in each) < 2:
-        return Retained(fraction, _NO_INTERVAL, prompts)
+        return Retained(fraction, NO_INTERVAL, prompts)
     samples = [_ratios(*_paired(*pair), _RESAMPLES, seed + i) for i, pair in enumerate(pairs)]
     means = np.mean(samples, axis=0)
     return Retained(fraction, _percentiles(means[~np.isnan(means)], 0.95), prompts)
@@ -218,7 +218,7 @@ def change(
     _check_options(resamples, level, seed)
     differences = np.subtract(*_paired(now, baseline))
     if differences.size == 0:
-        return Change(math.nan, _NO_INTERVAL, math.nan, 0)
+        return Change(math.nan, NO_INTERVAL, math.nan, 0)
     interval = bootstrap_interval(differences, resamples=resamples, level=level, seed=seed)
     return Change(float(differences.mean()), interval, _sign_flip_p(differences, seed), differences.size)
 
@@ -244,7 +244,7 @@ def _draws(below: int, rows: int, columns: int, seed: int) -> Iterator[NDArray[n
 
 
 def _percentiles(samples: FloatArray, level: float) -> Interval:
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2]) if samples.size else _NO_INTERVAL
+    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2]) if samples.size else NO_INTERVAL
     return float(low), float(high)
 
 

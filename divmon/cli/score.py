@@ -107,9 +107,9 @@ def _document(records: list[GenerationRecord], options: dict[str, Any], file: Pa
     from divmon import stats
     from divmon.measurement import SCHEMA, to_plain
     from divmon.provenance import package_versions
-    from divmon.scored import score_with
+    from divmon.scored import score as score_texts
 
-    scores, encoder, classifier = score_with([record.outputs for record in records], **options)
+    scores = score_texts([record.outputs for record in records], **options)
     summaries = {
         name: {
             "mean": stats.mean(values),
@@ -132,8 +132,8 @@ def _document(records: list[GenerationRecord], options: dict[str, Any], file: Pa
                 "provenance": {
                     "file": file.name,
                     "settings": settings,
-                    "sentence_encoder": encoder,
-                    "nli": classifier,
+                    "sentence_encoder": scores.sentence_encoder,
+                    "nli": scores.nli,
                     "packages": package_versions(),
                 },
             }
