@@ -15,12 +15,12 @@ from divmon import Ledger
 ROOT = Path(__file__).parent.parent
 
 
-def launch(folder: Path, processes: int, learning_rate: float = 0.0) -> list[dict]:
-    """Run tests/scripts/train_two.py; what each process saw."""
+def launch(folder: Path, processes: int, script: str = "train_two.py") -> list[dict]:
+    """Run one of tests/scripts; what each process saw."""
     folder.mkdir()
-    script = ["tests/scripts/train_two.py", str(folder), str(learning_rate)]
+    arguments = [f"tests/scripts/{script}", str(folder), "0.0"]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = [*launcher, *script] if processes > 1 else [sys.executable, *script]
+    command = [*launcher, *arguments] if processes > 1 else [sys.executable, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -59,3 +59,11 @@ def test_only_the_first_process_writes(two, folder_of_two):
     kinds = [record["kind"] for record in Ledger.of(folder_of_two).records()]
     assert kinds == ["run", "measurement", "measurement", "measurement"]
     assert len(list((folder_of_two / "divmon" / "completions").iterdir())) == 3
+
+
+def test_a_sharded_model_gives_the_same(tmp_path):
+    """FSDP2: all processes must run the same forward passes, though one has six batches and the other four."""
+    seen = launch(tmp_path / "fsdp", 2, script="sample_sharded.py")
+    for one in seen:
+        assert one["sharded"] == one["whole"]
+        assert one["batches"] == 6

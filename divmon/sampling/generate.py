@@ -68,12 +68,21 @@ class BatchGenerator:
         tokenizer: Its tokenizer.
         settings: The sampling protocol.
         share_prefill: Whether the K samples of a prompt share one prefill, where the model's cache allows it.
+        synced: The model is sharded: every process goes on until the slowest of a batch has finished, and none does a
+            prefill of its own.
 
     Raises:
         InputError: For an encoder-decoder model.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, settings: SamplingSettings, share_prefill: bool = True) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        settings: SamplingSettings,
+        share_prefill: bool = True,
+        synced: bool = False,
+    ) -> None:
         if base_model_of(model).config.is_encoder_decoder:
             raise InputError("Expected a causal language model, got an encoder-decoder: divmon does not sample those.")
         self.model = model
@@ -84,7 +93,8 @@ class BatchGenerator:
         self.pad_id: int = pad_id if pad_id is not None else (self.end_ids[0] if self.end_ids else 0)
         self.device = model.get_input_embeddings().weight.device
         prompt_learning = getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False)
-        self.share_prefill = share_prefill and not prompt_learning and self._has_plain_cache()
+        self.synced = synced
+        self.share_prefill = share_prefill and not synced and not prompt_learning and self._has_plain_cache()
         # What decode() should leave out; a think tag stays even where a tokenizer calls it special.
         think_ids = {tokenizer.convert_tokens_to_ids(token) for token in _THINK_TOKENS}
         self._hidden_ids = set(tokenizer.all_special_ids) - think_ids | set(self.end_ids)
@@ -120,6 +130,7 @@ class BatchGenerator:
                 attention_mask=mask[expand],
                 generation_config=config,
                 logits_processor=LogitsProcessorList([sampler]),
+                synced_gpus=self.synced,
                 **({} if cache is None else {"past_key_values": cache}),
             )
         return self._completions(output[:, ids.shape[1] :], sampler)

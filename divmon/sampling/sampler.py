@@ -184,11 +184,13 @@ def _sample_share(
     progress: Progress | None,
 ) -> _Local:
     tokenizer = tokenizer_of(processing_class)
-    generator = BatchGenerator(model, tokenizer, settings)
+    generator = BatchGenerator(model, tokenizer, settings, synced=synced)
     by_length = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index].token_ids), index))
     mine = by_length[processes.index :: processes.count]
     share = [prompts[index] for index in mine]
     batches = pack([len(p.token_ids) for p in share], settings.samples, settings.token_limit, settings.batch_tokens)
+    # Before the first forward pass: from then on, a sharded model's own collectives are all that may be in flight.
+    idle = max(processes.gather([len(batches)])) - len(batches) if synced else 0
     rows: dict[tuple[int, int], Completion] = {}
     total, halvings, largest, limit = len(share) * settings.samples, 0, 0, settings.batch_tokens
     queue = list(reversed(batches))
@@ -214,21 +216,12 @@ def _sample_share(
         largest = max(largest, len(batch.rows))
         if progress is not None:
             progress(len(rows), total)
-    if synced:
-        _keep_company(generator, prompts, len(batches), processes)
-    elif base_likelihood and hasattr(model, "disable_adapter"):
+    for _ in range(idle):  # a sharded model computes all together
+        generator.run(Batch(((0, 0),)), prompts)
+    if base_likelihood and not synced and hasattr(model, "disable_adapter"):
         rows = _with_base_likelihood(model, generator.pad_id, share, rows)
     completions = {index: tuple(rows[place, k] for k in range(settings.samples)) for place, index in enumerate(mine)}
     return _Local(completions, len(batches), largest, halvings, generator.share_prefill)
-
-
-def _keep_company(
-    generator: BatchGenerator, prompts: Sequence[RenderedPrompt], done: int, processes: Processes
-) -> None:
-    """Run idle batches until this process has run as many as the busiest: a sharded model computes all together."""
-    most = max(processes.gather([done]))
-    for _ in range(most - done):
-        generator.run(Batch(((0, 0),)), prompts)
 
 
 def _with_base_likelihood(

@@ -1,4 +1,7 @@
-"""A monitored training run for ``accelerate launch``; writes what each process saw."""
+"""A monitored training run for several processes; writes what each of them saw.
+
+torchrun --standalone --nproc-per-node=2 tests/scripts/train_two.py FOLDER LEARNING_RATE
+"""
 
 from __future__ import annotations
 
