@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -15,6 +15,7 @@ from divmon.logged import for_evaluation, for_log, logged_values
 from divmon.measurement import Measurement
 from divmon.options import MonitorOptions, OptionKeywords
 from divmon.prompts import PromptSet
+from divmon.sampling.guard import preserved_rng
 from divmon.trainer.run import MonitoredRun
 from divmon.trainer.seam import TrainerNotFoundError, find_trainer, log, put_before_early_stopping
 
@@ -78,10 +79,9 @@ class DiversityCallback(TrainerCallback):
         self.output_dir = output_dir
         self.strict = strict
         self._given_trainer = trainer
-        self._trainer: Trainer | None = trainer
         self._run: MonitoredRun | None = None
         self._interval: int | None = None
-        self._lost = False
+        self._refused = self._idle = self._said = False
 
     @property
     def measurements(self) -> list[Measurement]:
@@ -99,9 +99,15 @@ class DiversityCallback(TrainerCallback):
         trainer = self._find()
         if trainer is None:
             return
-        if self._run is not None and (self._run.training or self._run.trainer is not trainer or state.global_step):
+        run, self._refused = self._run, False
+        fresh = run is not None and not run.training and run.trainer is trainer and state.global_step == 0
+        if run is not None and fresh:
+            run.pen.release()  # a bare evaluation began it, and its records may be written now
+        else:
             self._run = None
-        self._guarded(state.global_step, lambda: self._begin(trainer, training=True))
+            self._begin(trainer, state, training=True)
+        if self._run is not None:
+            self._run.training = True
         by_steps = getattr(args.eval_strategy, "value", args.eval_strategy) == "steps"
         default = int(state.eval_steps) if by_steps and state.eval_steps else math.ceil(state.max_steps / 10)
         self._interval = self.every_n_steps or max(1, default)
@@ -138,17 +144,26 @@ class DiversityCallback(TrainerCallback):
         metrics: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Put the values of this step into the evaluation's metrics, measuring them first if need be."""
+        """Put the values of this step into the evaluation's metrics, measuring them first if need be.
+
+        A hyperparameter search sums an evaluation's metrics up, so there they stay out unless it asks for them.
+        """
         trainer = self._find()
-        if trainer is not None and self._run is None:
-            self._guarded(state.global_step, lambda: self._begin(trainer, training=False))
+        if self._idle:
+            return
+        if trainer is not None:
+            if self._run is not None and self._run.trainer is not trainer:
+                self._run, self._refused = None, False
+            if self._run is None and not self._refused:
+                self._begin(trainer, state, training=False)
         run = self._run
         best = state.best_global_step if args.load_best_model_at_end else None
-        if run is not None and run.finished and best in run.measurements:
-            measurement: Measurement | None = run.measurements[best]  # the best model is loaded again
+        if run is not None and run.finished and best is not None and best != state.global_step:
+            measurement = run.measurements.get(best)  # the best model is loaded again
         else:
             measurement = self._measure(state)
-        if metrics is not None:
+        asked = not state.is_hyper_param_search or "divmon" in (args.metric_for_best_model or "")
+        if metrics is not None and asked:
             tasks = () if run is None else run.tasks
             metrics.update(for_evaluation(logged_values(measurement, self.options.metrics, tasks)))
 
@@ -160,23 +175,40 @@ class DiversityCallback(TrainerCallback):
             self._run.finished = True
 
     def _find(self) -> Trainer | None:
+        """The trainer that is calling, or None where there is nothing to do for it."""
         try:
-            self._trainer = self._given_trainer or find_trainer(self)
+            trainer = self._given_trainer or find_trainer(self)
         except TrainerNotFoundError as error:
             if self.strict:
                 raise
-            if not self._lost:
-                logger.warning("divmon: nothing will be measured. %s", error)
-            self._lost = True
+            self._say_once(f"nothing will be measured. {error}")
             return None
-        put_before_early_stopping(self._trainer, self)
-        return self._trainer
+        put_before_early_stopping(trainer, self)
+        others = [other for other in trainer.callback_handler.callbacks if isinstance(other, DiversityCallback)]
+        self._idle = bool(others) and others[0] is not self
+        if self._idle:
+            self._say_once(
+                "this trainer already has a DiversityCallback, so this one stays idle: their keys would clash. Give "
+                "the prompts of both to one callback, with a task each."
+            )
+            return None
+        return trainer
 
-    def _begin(self, trainer: Trainer, training: bool) -> None:
-        if self._run is None:
-            folder = Path(self.output_dir or trainer.args.output_dir or ".")
-            self._run = MonitoredRun.begin(trainer, self.options, self.prompts, self.baseline, folder)
-        self._run.training = training
+    def _say_once(self, text: str) -> None:
+        if not self._said:
+            logger.warning("divmon: %s", text)
+        self._said = True
+
+    def _begin(self, trainer: Trainer, state: TrainerState, training: bool) -> None:
+        """Begin the run; where that fails, it is not tried again before the next training."""
+        folder = Path(self.output_dir or trainer.args.output_dir or ".")
+
+        def begin() -> None:
+            self._run = MonitoredRun.begin(
+                trainer, self.options, self.prompts, self.baseline, folder, training=training, strict=self.strict
+            )
+
+        self._refused = not self._guarded(f"step {state.global_step} was not measured", begin)
 
     def _measure(self, state: TrainerState) -> Measurement | None:
         """The measurement of this step, made if there is none yet; None where it failed."""
@@ -185,27 +217,34 @@ class DiversityCallback(TrainerCallback):
             return None
         step = state.global_step
         if step not in run.measurements and step not in run.failed:
-            self._guarded(step, lambda: run.measure(step, float(state.epoch or 0.0)))
-            measurement = run.measurements.get(step)
-            if measurement is not None:
+            self._guarded(
+                f"step {step} was not measured",
+                lambda: run.measure(step, float(state.epoch or 0.0)),
+                lambda error: run.record_gap(step, error),
+            )
+            measurement, trainer = run.measurements.get(step), run.trainer
+            if measurement is not None and trainer is not None:
                 values = for_log(logged_values(measurement, self.options.metrics, run.tasks))
-                self._guarded(step, lambda: log(run.trainer, values))
+                self._guarded(f"step {step} was measured but not logged everywhere", lambda: log(trainer, values))
         return run.measurements.get(step)
 
-    def _guarded(self, step: int, action: Any) -> None:
-        """Run ``action``; what it raises becomes one warning and a recorded gap, unless ``strict``."""
+    def _guarded(
+        self, what: str, action: Callable[[], None], failed: Callable[[Exception], None] | None = None
+    ) -> bool:
+        """Run ``action`` without moving a random generator; what it raises becomes one warning, unless ``strict``.
+
+        Returns:
+            Whether it succeeded.
+        """
         try:
-            action()
+            with preserved_rng():
+                action()
         except Exception as error:
             if self.strict:
                 raise
             remedy = "" if isinstance(error, DivmonError) else " Pass strict=True to see where."
-            logger.warning(
-                "divmon: step %d was not measured; training goes on. %s: %s%s",
-                step,
-                type(error).__name__,
-                error,
-                remedy,
-            )
-            if self._run is not None:
-                self._run.record_gap(step, error)
+            logger.warning("divmon: %s; training goes on. %s: %s%s", what, type(error).__name__, error, remedy)
+            if failed is not None:
+                failed(error)
+            return False
+        return True

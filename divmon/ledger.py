@@ -170,8 +170,8 @@ def _followed(run: RunRecord | None, record: Mapping[str, Any]) -> RunRecord | N
     kind = record.get("kind")
     if kind == "run":
         return RunRecord(record["run_id"], None, (), (), record)
-    if run is None:
-        return None
+    if run is None or (kind != "baseline" and record.get("run_id", run.run_id) != run.run_id):
+        return run  # a line of another run that wrote into the same file
     if kind == "resume":
         step = record["step"]
         kept = tuple(m for m in run.measurements if m.step <= step)

@@ -56,7 +56,9 @@ class Validity:
         mean_length: Mean length in tokens.
         entropy: Mean token entropy in nats, under the model that wrote them, at temperature 1.
         logprob: Mean token log-probability in nats, likewise.
-        base_logprob: The same under the base model (PEFT with the adapter off), over some completions.
+        base_logprob: Mean token log-probability of some of them under the base model (PEFT with the adapter off).
+        base_gap: How much more likely the model finds those same completions than the base does, nats a token: 0 for
+            an untrained adapter; it grows as the model leaves what the base would say.
         unmeasured: Prompts with fewer than two answers.
     """
 
@@ -69,6 +71,7 @@ class Validity:
     entropy: float
     logprob: float
     base_logprob: float
+    base_gap: float
     unmeasured: int
 
 

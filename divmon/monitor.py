@@ -247,7 +247,8 @@ def _validity(prompts: Sequence[SampledPrompt], scores: Scores) -> Validity:
     completions = [completion for prompt in prompts for completion in prompt.completions]
     texts = scores.validity
     count = len(completions)
-    base = [c.base_logprob for c in completions if not math.isnan(c.base_logprob)]
+    judged = [completion for completion in completions if not math.isnan(completion.base_logprob)]
+    base = _token_mean(judged, "base_logprob")
     return Validity(
         completions=count,
         empty=texts.empty / count,
@@ -257,13 +258,16 @@ def _validity(prompts: Sequence[SampledPrompt], scores: Scores) -> Validity:
         mean_length=statistics.fmean(len(completion.token_ids) for completion in completions),
         entropy=_token_mean(completions, "entropy"),
         logprob=_token_mean(completions, "logprob"),
-        base_logprob=statistics.fmean(base) if base else math.nan,
+        base_logprob=base,
+        base_gap=_token_mean(judged, "logprob") - base if judged else math.nan,
         unmeasured=texts.unmeasured_prompts,
     )
 
 
 def _token_mean(completions: Sequence[Any], name: str) -> float:
-    """Mean over all tokens of a per-completion mean."""
+    """Mean over all tokens of a per-completion mean; NaN without completions."""
+    if not completions:
+        return math.nan
     tokens = [len(completion.token_ids) for completion in completions]
     total = sum(getattr(c, name) * length for c, length in zip(completions, tokens, strict=True))
     return total / sum(tokens)

@@ -88,7 +88,7 @@ def _rot(first: Measurement, last: Measurement) -> list[str]:
             f"Beware: diversity rose together with the model's uncertainty ({now.entropy:.1f} nats of entropy a token, "
             f"{before.entropy:.1f} before): read some completions, this may be rot."
         )
-    if rose and now.base_logprob < before.base_logprob - 1:
+    elif rose and now.base_logprob < before.base_logprob - 1:
         lines.append(
             "Beware: diversity rose while the base model finds the completions unlikely "
             f"({now.base_logprob:.1f} nats a token, {before.base_logprob:.1f} before): read some, this may be rot."

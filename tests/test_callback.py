@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from peft import LoraConfig
-from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 from divmon import DiversityCallback, Ledger
@@ -430,7 +430,109 @@ class TestBaseline:
         assert callback.measurements == []
 
 
+class TestOrders:
+    """Events in unusual orders."""
+
+    def test_one_callback_on_two_trainers(self, tmp_path):
+        callback = DiversityCallback(**SMALL)
+        trained(sft(tmp_path / "a", [callback], held_out_chats(), max_steps=1))
+        other = sft(tmp_path / "b", [callback], held_out_chats(), model=tiny_llama(9))
+        alone = DiversityCallback(**SMALL)
+        expected = sft(tmp_path / "c", [alone], held_out_chats(), model=tiny_llama(9)).evaluate()
+        assert other.evaluate()["eval_divmon/entropy"] == expected["eval_divmon/entropy"]
+
+    def test_a_bare_evaluation_does_not_touch_a_run_that_is_resumed_next(self, tmp_path):
+        settings = {"save_strategy": "steps", "save_steps": 2}
+        first = DiversityCallback(every_n_steps=2, **SMALL)
+        sft(tmp_path, [first], held_out_chats(), max_steps=2, **settings).train()
+        second = DiversityCallback(every_n_steps=2, **SMALL)
+        trainer = sft(tmp_path, [second], held_out_chats(), max_steps=4, **settings)
+        trainer.evaluate()
+        assert Ledger.of(tmp_path).read().run_id == first.measurements[0].run_id
+        trainer.train(resume_from_checkpoint=True)
+        assert [m.step for m in second.measurements] == [0, 2, 4]
+        assert second.measurements[0].run_id == first.measurements[0].run_id
+
+    def test_a_bare_evaluation_before_a_fresh_start_in_a_used_folder(self, tmp_path):
+        trained(sft(tmp_path, [DiversityCallback(**SMALL)], held_out_chats(), max_steps=1))
+        callback = DiversityCallback(**SMALL)
+        trainer = sft(tmp_path, [callback], held_out_chats(), max_steps=1)
+        trainer.evaluate()
+        trainer.train()
+        record = Ledger.of(tmp_path).read()
+        assert record.run_id == callback.measurements[0].run_id
+        assert [m.step for m in record.measurements] == [0, 1]
+        assert len(list((tmp_path / "divmon" / "earlier").iterdir())) == 1
+
+    def test_a_run_that_could_not_begin_stays_unmonitored(self, tmp_path, caplog):
+        callback = DiversityCallback(baseline="no/such-model", **SMALL)
+        trainer = sft(tmp_path, [callback], held_out_chats(), max_steps=2, eval_strategy="steps", eval_steps=1)
+        trainer.train()
+        assert callback.measurements == []
+        assert caplog.text.count("is neither a divmon run nor a model that can be loaded") == 1
+
+    def test_resuming_with_a_mended_baseline(self, tmp_path):
+        settings = {"save_strategy": "steps", "save_steps": 1}
+        trained(sft(tmp_path / "base", [base := DiversityCallback(**SMALL)], held_out_chats(), max_steps=1))
+        trained(sft(tmp_path / "run", [DiversityCallback(**SMALL)], held_out_chats(), max_steps=1, **settings))
+        callback = DiversityCallback(baseline=tmp_path / "base", **SMALL)
+        trainer = sft(tmp_path / "run", [callback], held_out_chats(), max_steps=2, **settings)
+        trainer.train(resume_from_checkpoint=True)
+        assert callback.measurements[-1].baseline["run_id"] == base.measurements[0].run_id
+
+    def test_a_second_callback_stays_idle(self, tmp_path, caplog):
+        one, two = DiversityCallback(**SMALL), DiversityCallback(HELD_OUT, **SMALL)
+        trainer = sft(tmp_path, [one, two], held_out_chats(), max_steps=1, eval_strategy="steps")
+        trainer.train()
+        assert "already has a DiversityCallback" in caplog.text
+        assert two.measurements == []
+        assert len([row for row in trainer.state.log_history if "divmon/ead" in row]) == 2
+
+    def test_it_does_not_keep_a_trainer_alive(self, tmp_path):
+        import gc
+        import weakref
+
+        callback = DiversityCallback(**SMALL)
+        trainer = trained(sft(tmp_path, [callback], max_steps=1))
+        gone = weakref.ref(trainer)
+        del trainer
+        gc.collect()
+        assert gone() is None
+        assert len(callback.measurements) == 2
+
+    def test_a_data_set_that_draws_random_numbers(self, tmp_path):
+        class Noisy(torch.utils.data.Dataset):
+            def __len__(self):
+                return 16
+
+            def __getitem__(self, index):
+                ids = torch.randint(5, 300, (8,)).tolist()
+                return {"input_ids": ids, "labels": ids}
+
+        def run(name, callbacks):
+            arguments = TrainingArguments(
+                str(tmp_path / name), max_steps=3, logging_steps=1, report_to="none", use_cpu=True, disable_tqdm=True
+            )
+            model, tokenizer = tiny_llama(), tiny_tokenizer()
+            return trained(
+                Trainer(model, arguments, train_dataset=Noisy(), processing_class=tokenizer, callbacks=callbacks)
+            )
+
+        plain, watched = run("a", []), run("b", [DiversityCallback(every_n_steps=1, **SMALL)])
+        assert rows(plain, "loss") == rows(watched, "loss")
+        assert len(rows(watched, "divmon/ead")) == 4
+
+
 class TestFailures:
+    def test_a_model_of_nans_is_a_gap_and_no_collapse(self, tmp_path, caplog):
+        model = tiny_llama()
+        with torch.no_grad():
+            model.lm_head.weight.fill_(math.nan)
+        callback = DiversityCallback(**SMALL)
+        sft(tmp_path, [callback], max_steps=1, model=model).train()
+        assert callback.measurements == []
+        assert "the model's logits are NaN or infinite" in caplog.text
+
     def test_becomes_a_warning_and_a_gap(self, tmp_path, monkeypatch, caplog):
         plain = trained(sft(tmp_path / "a"))
         monkeypatch.setattr("divmon.monitor.sample", fail)

@@ -41,6 +41,11 @@ class CoupledSampler(LogitsProcessor):
     @torch.no_grad()
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Replace ``scores`` (rows, vocabulary) in place: 0 for the drawn token, minus infinity elsewhere."""
+        # The trainer's mixed precision is for the model; probabilities are always computed in fp32.
+        with torch.autocast(scores.device.type, enabled=False):
+            return self._choose(input_ids, scores)
+
+    def _choose(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         position = input_ids.shape[1] - self.prompt_width
         if scores.dtype is not torch.float32:
             scores = scores.float()

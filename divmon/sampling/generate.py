@@ -96,7 +96,7 @@ class BatchGenerator:
         self.synced = synced
         self.share_prefill = share_prefill and not synced and not prompt_learning and self._has_plain_cache()
         # What decode() should leave out; a think tag stays even where a tokenizer calls it special.
-        think_ids = {tokenizer.convert_tokens_to_ids(token) for token in _THINK_TOKENS}
+        think_ids = {tokenizer.convert_tokens_to_ids(token) for token in _THINK_TOKENS} - {tokenizer.unk_token_id}
         self._hidden_ids = set(tokenizer.all_special_ids) - think_ids | set(self.end_ids)
 
     def _has_plain_cache(self) -> bool:
@@ -145,7 +145,10 @@ class BatchGenerator:
         if not all(isinstance(layer, DynamicLayer) for layer in cache.layers):
             self.share_prefill = False
             return None
-        cache.batch_select_indices(expand)
+        for layer in cache.layers:  # one by one: a device_map may put them on several devices
+            assert isinstance(layer, DynamicLayer)
+            assert layer.keys is not None
+            layer.batch_select_indices(expand.to(layer.keys.device))
         return cache
 
     def _completions(self, tokens: Tensor, sampler: CoupledSampler) -> list[Completion]:

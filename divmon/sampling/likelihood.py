@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from divmon.sampling.generate import left_pad, position_ids_of
+from divmon.sampling.guard import base_model_of
 
 _LOGITS_BUDGET = 1 << 26
 
@@ -28,6 +29,8 @@ def mean_logprobs(
     """
     device = model.get_input_embeddings().weight.device
     vocabulary = model.get_input_embeddings().weight.shape[0]
+    # Where the model cannot leave logits out, all of them come and the last are taken.
+    keeps = base_model_of(model)._supports_logits_to_keep()
     order = sorted(range(len(prompts)), key=lambda row: len(completions[row]), reverse=True)
     values = [0.0] * len(prompts)
     start = 0
@@ -41,8 +44,8 @@ def mean_logprobs(
                 input_ids=ids,
                 attention_mask=mask,
                 position_ids=position_ids_of(mask),
-                logits_to_keep=longest + 1,
                 use_cache=False,
+                **({"logits_to_keep": longest + 1} if keeps else {}),
             )
         logits = output.logits[:, -longest - 1 : -1].float()
         targets = ids[:, -longest:]

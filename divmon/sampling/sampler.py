@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ from divmon.sampling.guard import untouched
 from divmon.sampling.likelihood import mean_logprobs
 from divmon.sampling.render import RenderedPrompt, tokenizer_of
 from divmon.sampling.settings import SamplingSettings
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
@@ -73,7 +77,8 @@ class Layout:
         rows: Rows of the largest batch.
         halvings: Batches cut in half for want of memory.
         shared_prefill: Whether a prompt's samples shared one prefill.
-        dtype: The model's own, as torch names it; autocast, where the trainer uses it, is not seen here.
+        dtype: The weights' own, as torch names it.
+        autocast: What autocast computes in, None without it.
         device: Kind of device.
     """
 
@@ -83,6 +88,7 @@ class Layout:
     halvings: int
     shared_prefill: bool
     dtype: str
+    autocast: str | None
     device: str
 
 
@@ -131,6 +137,7 @@ def sample(
         SamplingError: On every process, if it failed on any.
     """
     processes = processes or SingleProcess()
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps: its compiled graphs are the training's own
     started = time.perf_counter()
     error: Exception | None = None
     local = _Local({}, 0, 0, 0, False)
@@ -149,17 +156,24 @@ def sample(
     if failures:
         raise SamplingError("Sampling failed on " + "; ".join(failures)) from error
     completions = {index: found for _, _, share in reports for index, found in share.completions.items()}
+    parameter = next(model.parameters())
+    device = parameter.device.type
     layout = Layout(
         processes=processes.count,
         batches=max(share.batches for _, _, share in reports),
         rows=max(share.rows for _, _, share in reports),
         halvings=sum(share.halvings for _, _, share in reports),
         shared_prefill=any(share.shared_prefill for _, _, share in reports),
-        dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
-        device=next(model.parameters()).device.type,
+        dtype=_dtype_name(parameter.dtype),
+        autocast=_dtype_name(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else None,
+        device=device,
     )
     sampled = tuple(SampledPrompt(prompt, completions[index]) for index, prompt in enumerate(prompts))
     return Samples(sampled, layout, time.perf_counter() - started)
+
+
+def _dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 @dataclass(frozen=True)
@@ -218,6 +232,8 @@ def _sample_share(
             progress(len(rows), total)
     for _ in range(idle):  # a sharded model computes all together
         generator.run(Batch(((0, 0),)), prompts)
+    if not all(math.isfinite(completion.logprob) for completion in rows.values()):
+        raise SamplingError("the model's logits are NaN or infinite: the training has diverged, or the dtype overflows")
     if base_likelihood and not synced and hasattr(model, "disable_adapter"):
         rows = _with_base_likelihood(model, generator.pad_id, share, rows)
     completions = {index: tuple(rows[place, k] for k in range(settings.samples)) for place, index in enumerate(mine)}
@@ -228,13 +244,13 @@ def _with_base_likelihood(
     model: Any, pad_id: int, share: Sequence[RenderedPrompt], rows: dict[tuple[int, int], Completion]
 ) -> dict[tuple[int, int], Completion]:
     chosen = [row for row in rows if row[1] < BASE_LIKELIHOOD_SAMPLES]
-    with model.disable_adapter(), torch.no_grad():
-        values = mean_logprobs(
-            model,
-            [share[place].token_ids for place, _ in chosen],
-            [rows[row].token_ids for row in chosen],
-            pad_id,
-        )
+    prompts, texts = [share[place].token_ids for place, _ in chosen], [rows[row].token_ids for row in chosen]
+    try:
+        with model.disable_adapter(), torch.no_grad():
+            values = mean_logprobs(model, prompts, texts, pad_id)
+    except (RuntimeError, TypeError, ValueError) as error:  # out of memory, or a model that wants other arguments
+        logger.warning("divmon: no likelihood under the base this time (%s: %s).", type(error).__name__, error)
+        return rows
     measured = dict(zip(chosen, values, strict=True))
     return {
         row: dataclasses.replace(completion, base_logprob=measured[row]) if row in measured else completion

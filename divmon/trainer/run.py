@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, Trainer
 
 from divmon.errors import DivmonError, InputError, ModelNotFoundError
-from divmon.ledger import FOLDER, Ledger, RunRecord
+from divmon.ledger import FOLDER, Ledger
 from divmon.measurement import Measurement, comparison_problem, to_plain
 from divmon.monitor import Monitor, Outcome
 from divmon.options import MonitorOptions
 from divmon.prompts import PromptSet
-from divmon.recording import header, new_run_id, record
+from divmon.recording import new_run_id
 from divmon.sampling.sampler import Progress
 from divmon.trainer.choice import choose_prompts, with_trainer_settings
+from divmon.trainer.pen import Pen
 from divmon.trainer.seam import TrainerProcesses, lent_model
 
 logger = logging.getLogger(__name__)
@@ -31,8 +32,6 @@ class MonitoredRun:
     """The state of one run. Every process holds one; only the first writes.
 
     Attributes:
-        trainer: The trainer.
-        run_id: Names the run; resuming keeps it.
         baseline: What ``retained`` compares with, or None before the first measurement.
         measurements: By step.
         failed: Steps that could not be measured.
@@ -41,13 +40,10 @@ class MonitoredRun:
         finished: Whether training has ended.
     """
 
-    def __init__(
-        self, trainer: Trainer, monitor: Monitor, ledger: Ledger, run_id: str, baseline: Measurement | None
-    ) -> None:
-        self.trainer = trainer
+    def __init__(self, trainer: Trainer, monitor: Monitor, pen: Pen, baseline: Measurement | None = None) -> None:
+        self._trainer = weakref.ref(trainer)  # a callback that outlives its trainer must not keep the model alive
         self.monitor = monitor
-        self.ledger = ledger
-        self.run_id = run_id
+        self.pen = pen
         self.baseline = baseline
         self.measurements: dict[int, Measurement] = {}
         self.failed: set[int] = set()
@@ -55,6 +51,16 @@ class MonitoredRun:
         self.training = False
         self.finished = False
         self._processes = TrainerProcesses.of(trainer)
+
+    @property
+    def trainer(self) -> Trainer | None:
+        """The trainer, as long as somebody else holds it."""
+        return self._trainer()
+
+    @property
+    def run_id(self) -> str:
+        """Names the run; resuming keeps it."""
+        return self.pen.run_id
 
     @classmethod
     def begin(
@@ -64,59 +70,65 @@ class MonitoredRun:
         prompts: PromptSet | None,
         baseline: str | Path | None,
         output_dir: Path,
+        *,
+        training: bool,
+        strict: bool = False,
     ) -> MonitoredRun:
         """Start a run, or take up the one that a resumed trainer belongs to.
 
+        Args:
+            trainer: The trainer.
+            options: The monitor's options.
+            prompts: Given prompts, or None for the trainer's.
+            baseline: As for ``DiversityCallback``.
+            output_dir: The folder ``divmon/`` goes into it.
+            training: Whether this is the start of training; else it is a bare evaluation.
+            strict: Raise what cannot be written.
+
         Raises:
-            DivmonError: If there are no prompts, or the baseline is not to be had.
+            DivmonError: On every process, if there are no prompts, the baseline is not to be had, or the trainer
+                splits its model in a way that divmon cannot sample from.
         """
         processes = TrainerProcesses.of(trainer)
+        refuse_model_parallel(trainer)
         options = with_trainer_settings(options, trainer)
-        ledger = Ledger(output_dir / FOLDER)
-        step = trainer.state.global_step
+        ledger, step = Ledger(output_dir / FOLDER), trainer.state.global_step
+        resuming = training and step > 0
         # The first process reads and decides; the others must not differ.
-        decided: Any = None
-        if processes.index == 0:
-            try:
-                chosen = choose_prompts(trainer, options, prompts)
-                decided = chosen, ledger.read() if step > 0 else None
-            except (DivmonError, OSError) as error:
-                decided = InputError(str(error))
-        decided = processes.broadcast(decided)
-        if isinstance(decided, DivmonError):
-            raise decided
-        chosen, earlier = decided
-        monitor = Monitor(chosen, options)
-        if earlier is not None:
-            return cls._resumed(trainer, monitor, ledger, earlier, step)
-        if step > 0:
-            logger.warning(
-                "divmon: training resumes at step %d, but %s holds no run to go on with: the baseline is measured "
-                "now. Pass baseline= (the folder of the run's first part) to compare with the original.",
-                step,
-                ledger.path,
+        chosen, earlier, given, run_id, held = processes.decide(
+            lambda: (
+                choose_prompts(trainer, options, prompts),
+                ledger.read() if resuming else None,
+                baseline_of_run(baseline),
+                new_run_id(),
+                not training and ledger.path.exists(),
             )
-        run_id = processes.broadcast(new_run_id())
-        run = cls(trainer, monitor, ledger, run_id, None)
-        if processes.index == 0:
-            moved = ledger.move_aside()
-            if moved is not None:
-                logger.info("divmon: the earlier run's records are now in %s", moved)
-        run._append({"kind": "run", "step": step, "options": to_plain(options)})
-        if baseline is not None:
+        )
+        first = processes.index == 0
+        start = {"kind": "run", "step": step, "options": to_plain(options), "baseline": baseline and str(baseline)}
+        if earlier is not None:
+            pen = Pen(ledger, earlier.run_id, active=first, strict=strict)
+            run = cls(trainer, Monitor(chosen, options), pen, earlier.baseline)
+            run.measurements = {m.step: m for m in earlier.measurements if m.step <= step}
+            pen.line({"kind": "resume", "step": step})
+            fresh_baseline = baseline is not None and earlier.start.get("baseline") != start["baseline"]
+        else:
+            pen = Pen(ledger, run_id, active=first, held=held, strict=strict)
+            run = cls(trainer, Monitor(chosen, options), pen)
+            if resuming:
+                logger.warning(
+                    "divmon: training resumes at step %d, but %s holds no run to go on with: the baseline is measured "
+                    "now. Pass baseline= (the folder of the run's first part) to compare with the original.",
+                    step,
+                    ledger.path,
+                )
+            pen.start(start)
+            fresh_baseline = baseline is not None
+        if fresh_baseline:
             try:
-                run._take_baseline(baseline)
+                run._take_baseline(str(baseline), given)
             except DivmonError as error:
-                raise InputError(f"{error} The run itself is not monitored until baseline= is mended.") from error
-        return run
-
-    @classmethod
-    def _resumed(
-        cls, trainer: Trainer, monitor: Monitor, ledger: Ledger, earlier: RunRecord, step: int
-    ) -> MonitoredRun:
-        run = cls(trainer, monitor, ledger, earlier.run_id, earlier.baseline)
-        run.measurements = {m.step: m for m in earlier.measurements if m.step <= step}
-        run._append({"kind": "resume", "step": step})
+                raise InputError(f"{error} The run is not monitored until baseline= is mended.") from error
         return run
 
     def ordered(self) -> list[Measurement]:
@@ -133,27 +145,26 @@ class MonitoredRun:
         if not self.measurements:
             _warn_of_open_thinking(outcome.measurement)
             _warn_of_mismatch(outcome.measurement, self.baseline)
-        # In memory first: what the disk refuses is still logged.
         self.measurements[step] = outcome.measurement
-        self._record(outcome)
+        if outcome.samples is not None:
+            self.pen.outcome(outcome)
 
     def record_gap(self, step: int, error: Exception) -> None:
-        """Note in the ledger that ``step`` could not be measured; a disk that refuses that too is ignored."""
-        if step not in self.measurements:
-            self.failed.add(step)
-        with contextlib.suppress(OSError):
-            self._append({"kind": "gap", "step": step, "error": f"{type(error).__name__}: {error}"})
+        """Note in the ledger that ``step`` could not be measured."""
+        self.failed.add(step)
+        self.pen.line({"kind": "gap", "step": step, "error": f"{type(error).__name__}: {error}"})
 
     def _look(self, step: int, epoch: float, baseline: Measurement | None, kind: str, off: bool = False) -> Outcome:
-        with lent_model(self.trainer) as (model, synced), contextlib.ExitStack() as stack:
+        trainer = self._held_trainer()
+        with lent_model(trainer) as (model, synced), contextlib.ExitStack() as stack:
             if off:
                 if not hasattr(model, "disable_adapter"):
                     raise InputError(f'baseline="{ADAPTER_OFF}" needs a PEFT model, got {type(model).__name__}.')
                 stack.enter_context(model.disable_adapter())
-            progress = stack.enter_context(self._progress(step))
+            progress = stack.enter_context(self._progress(step, bool(trainer.args.disable_tqdm)))
             return self.monitor.measure(
                 model,
-                self.trainer.processing_class,
+                trainer.processing_class,
                 run_id=self.run_id,
                 step=step,
                 epoch=epoch,
@@ -164,52 +175,47 @@ class MonitoredRun:
                 progress=progress,
             )
 
-    def _take_baseline(self, baseline: str | Path) -> None:
-        path = Path(baseline)
-        if str(baseline) == ADAPTER_OFF:
-            outcome = self._look(0, 0.0, None, "baseline", off=True)
-            self.baseline = outcome.measurement
-            self._record(outcome)
-        elif path.exists() and not (path / "config.json").is_file() and not (path / "adapter_config.json").is_file():
-            other = Ledger.of(path).read()
-            if other is None or other.baseline is None:
-                raise InputError(f"baseline: {path} has a divmon ledger without a measurement.")
-            self.baseline = other.baseline
-            if self._processes.index == 0:
-                self.ledger.append(other.baseline.to_json() | {"kind": "baseline"})
-        else:
-            outcome = self._measure_model(str(baseline))
-            self.baseline = outcome.measurement
-            self._record(outcome)
+    def _take_baseline(self, baseline: str, given: Measurement | None) -> None:
+        """Take over a run's baseline, or measure the base under the adapter or another model."""
+        if given is not None:
+            self.baseline = given
+            self.pen.baseline(given)
+            return
+        outcome = self._look(0, 0.0, None, "baseline", off=True) if baseline == ADAPTER_OFF else self._model(baseline)
+        self.baseline = outcome.measurement
+        if outcome.samples is not None:
+            self.pen.outcome(outcome)
 
-    def _measure_model(self, name: str) -> Outcome:
-        own = self.trainer.accelerator.unwrap_model(self.trainer.model_wrapped)
-        parameter = next(own.parameters())
+    def _model(self, name: str) -> Outcome:
+        trainer = self._held_trainer()
+        parameter = next(trainer.accelerator.unwrap_model(trainer.model_wrapped).parameters())
+        model, problem = None, ""
         try:
-            model = AutoModelForCausalLM.from_pretrained(name, dtype=parameter.dtype)
-        except (OSError, ValueError) as error:
+            model = AutoModelForCausalLM.from_pretrained(name, dtype=parameter.dtype).to(parameter.device)
+        except Exception as error:
+            problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        problems = [text for text in self._processes.gather([problem]) if text]
+        if problems or model is None:
             raise ModelNotFoundError(
-                f"baseline: {name!r} is neither a divmon run nor a model that can be loaded ({error})."
-            ) from error
+                f"baseline: {name!r} is neither a divmon run nor a model that can be loaded ({problems[0]})."
+            )
         return self.monitor.measure(
-            model.to(parameter.device),
-            self.trainer.processing_class,
+            model,
+            trainer.processing_class,
             run_id=self.run_id,
             kind="baseline",
             processes=self._processes,
         )
 
-    def _record(self, outcome: Outcome) -> None:
-        if outcome.samples is not None:
-            record(outcome, self.ledger)
-
-    def _append(self, line: dict[str, Any]) -> None:
-        if self._processes.index == 0:
-            self.ledger.append(header(self.run_id) | line)
+    def _held_trainer(self) -> Trainer:
+        trainer = self.trainer
+        if trainer is None:
+            raise InputError("The trainer of this run no longer exists.")
+        return trainer
 
     @contextlib.contextmanager
-    def _progress(self, step: int) -> Iterator[Progress | None]:
-        if self._processes.index or self.trainer.args.disable_tqdm:
+    def _progress(self, step: int, quiet: bool) -> Iterator[Progress | None]:
+        if self._processes.index or quiet:
             yield None
             return
         bars: list[tqdm] = []
@@ -225,6 +231,35 @@ class MonitoredRun:
         finally:
             for bar in bars:
                 bar.close()
+
+
+def baseline_of_run(baseline: str | Path | None) -> Measurement | None:
+    """The baseline of the divmon run that ``baseline`` names; None if it names something else.
+
+    Raises:
+        InputError: If the folder has no ledger with a measurement.
+    """
+    if baseline is None or str(baseline) == ADAPTER_OFF:
+        return None
+    path = Path(baseline)
+    if not path.exists() or any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
+        return None
+    run = Ledger.of(path).read()
+    if run is None or run.baseline is None:
+        raise InputError(f"baseline: {path} has a divmon ledger without a measurement.")
+    return run.baseline
+
+
+def refuse_model_parallel(trainer: Trainer) -> None:
+    """Refuse processes that hold parts of one model or one sequence: they could not be given different prompts.
+
+    Raises:
+        InputError: Under tensor, context or sequence parallelism.
+    """
+    for kind in ("tp", "cp", "sp"):
+        size = getattr(trainer, f"get_{kind}_size", lambda: 1)()
+        if size > 1:
+            raise InputError(f"divmon does not sample under {kind.upper()} (size {size}): measure checkpoints instead.")
 
 
 def _warn_of_open_thinking(measurement: Measurement) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from accelerate.utils import broadcast_object_list, gather_object
+from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 
-from divmon.errors import DivmonError
+from divmon.errors import DivmonError, InputError
+
+logger = logging.getLogger(__name__)
 
 _FRAMES = 12
 
@@ -85,6 +89,26 @@ class TrainerProcesses:
         """Every process's list, joined in rank order, on every process."""
         return gather_object(values) if self.count > 1 else values
 
+    def decide(self, action: Callable[[], Any]) -> Any:
+        """What ``action`` returns on the first process, on every process; what it raises there, everywhere.
+
+        Raises:
+            DivmonError: Whatever went wrong on the first process.
+        """
+        decided: Any = None
+        if self.index == 0:
+            try:
+                decided = action()
+            except DivmonError as error:
+                decided = InputError(str(error))
+            except Exception as error:
+                decided = InputError(f"{type(error).__name__}: {error}")
+                logger.debug("the first process failed", exc_info=True)
+        decided = self.broadcast(decided)
+        if isinstance(decided, InputError):
+            raise decided
+        return decided
+
     def broadcast(self, value: Any) -> Any:
         """The first process's value, on every process."""
         return broadcast_object_list([value])[0] if self.count > 1 else value
@@ -94,9 +118,16 @@ class TrainerProcesses:
 def lent_model(trainer: Trainer) -> Iterator[tuple[Any, bool]]:
     """The trainer's model, ready to generate with, and whether it stays sharded.
 
-    DeepSpeed ZeRO-3 is gathered by TRL's helper, FSDP by its own; anything else is only unwrapped. TRL's helper
-    restores nothing after an exception, so none passes through it.
+    It computes in the trainer's own mixed precision, which accelerate puts on the outermost ``forward`` only: with
+    PEFT, ``generate`` would go past it. What torch.compile wraps comes unwrapped. DeepSpeed ZeRO-3 is gathered by TRL's
+    helper, FSDP by its own. TRL's helper restores nothing after an exception, so none passes through it.
     """
+    with trainer.accelerator.autocast(), _unwrapped(trainer) as lent:
+        yield lent
+
+
+@contextmanager
+def _unwrapped(trainer: Trainer) -> Iterator[tuple[Any, bool]]:
     accelerator, wrapped = trainer.accelerator, trainer.model_wrapped
     fsdp = getattr(accelerator.state, "fsdp_plugin", None)
     zero = getattr(accelerator.state, "deepspeed_plugin", None)
@@ -119,9 +150,10 @@ def lent_model(trainer: Trainer) -> Iterator[tuple[Any, bool]]:
         if failure is not None:
             raise failure
     elif fsdp is not None and getattr(fsdp, "fsdp_version", 1) == 1 and accelerator.num_processes > 1:
-        from torch.distributed.fsdp import FullyShardedDataParallel
-
         with FullyShardedDataParallel.summon_full_params(wrapped, recurse=False, writeback=False):
-            yield accelerator.unwrap_model(wrapped), True
+            yield accelerator.unwrap_model(wrapped, keep_torch_compile=False), True
     else:
-        yield accelerator.unwrap_model(wrapped), fsdp is not None and accelerator.num_processes > 1
+        model = accelerator.unwrap_model(wrapped, keep_torch_compile=False)
+        # Also a model that transformers sharded at loading, of which accelerate knows nothing.
+        sharded = any(isinstance(module, FullyShardedDataParallel | FSDPModule) for module in model.modules())
+        yield model, sharded and accelerator.num_processes > 1
