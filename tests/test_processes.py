@@ -15,10 +15,10 @@ from divmon import Ledger
 ROOT = Path(__file__).parent.parent
 
 
-def launch(folder: Path, processes: int, script: str = "train_two.py") -> list[dict]:
+def launch(folder: Path, processes: int, script: str = "train_two.py", *more: str) -> list[dict]:
     """Run one of tests/scripts; what each process saw."""
     folder.mkdir()
-    arguments = [f"tests/scripts/{script}", str(folder), "0.0"]
+    arguments = [f"tests/scripts/{script}", str(folder), "0.0", *more]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command = [*launcher, *arguments] if processes > 1 else [sys.executable, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -67,3 +67,11 @@ def test_a_sharded_model_gives_the_same(tmp_path):
     for one in seen:
         assert one["sharded"] == one["whole"]
         assert one["batches"] == 6
+
+
+@pytest.mark.parametrize(("fault", "measured"), [("prompts", 0), ("disk", 3), ("scoring", 0)])
+def test_what_fails_on_one_process_stops_none(fault, measured, two, tmp_path):
+    """No process waits for ever for one that failed; training goes on, and all agree on what was measured."""
+    seen = launch(tmp_path / fault, 2, "train_two.py", fault)
+    assert [one["losses"] for one in seen] == [one["losses"] for one in two]
+    assert [len(one["per_prompt"]) for one in seen] == [measured, measured]
