@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-from divmon.measurement import Measurement
+from divmon.measurement import Measurement, comparison_problems
 from divmon.options import MonitorOptions, OptionKeywords
 from divmon.prompts import PromptSet
+
+logger = logging.getLogger(__name__)
 
 
 def measure(
@@ -49,6 +52,9 @@ def measure(
     chosen = (PromptSet.bundled() if prompts is None else PromptSet.of(prompts)).take(checked.num_prompts)
     run_id = run_id or (baseline.run_id if baseline else new_run_id())
     outcome = Monitor(chosen, checked).measure(model, tokenizer, run_id=run_id, step=step, baseline=baseline)
+    if baseline is not None:
+        for problem in comparison_problems(outcome.measurement, baseline):
+            logger.warning("divmon: %s", problem)
     if output_dir is not None:
         record_outcome(outcome, Path(output_dir), checked, baseline)
     return outcome.measurement

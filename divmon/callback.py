@@ -70,9 +70,10 @@ class DiversityCallback(TrainerCallback):
         strict: bool = False,
         **options: Unpack[OptionKeywords],
     ) -> None:
-        if every_n_steps is not None and every_n_steps < 1:
-            raise InputError(f"every_n_steps: expected at least 1, got {every_n_steps}.")
-        self.options = MonitorOptions.of(options)
+        if every_n_steps is not None and (not isinstance(every_n_steps, int) or every_n_steps < 1):
+            raise InputError(f"every_n_steps: expected a whole number of at least 1, got {every_n_steps!r}.")
+        own = ("prompts", "every_n_steps", "baseline", "output_dir", "trainer", "strict")
+        self.options = MonitorOptions.of(options, others=own)
         self.prompts = None if prompts is None else PromptSet.of(prompts)
         self.every_n_steps = every_n_steps
         self.baseline = baseline
@@ -82,6 +83,7 @@ class DiversityCallback(TrainerCallback):
         self._run: MonitoredRun | None = None
         self._interval: int | None = None
         self._refused = self._idle = self._said = False
+        self._reasons: set[str] = set()
 
     @property
     def measurements(self) -> list[Measurement]:
@@ -243,7 +245,10 @@ class DiversityCallback(TrainerCallback):
             if self.strict:
                 raise
             remedy = "" if isinstance(error, DivmonError) else " Pass strict=True to see where."
-            logger.warning("divmon: %s; training goes on. %s: %s%s", what, type(error).__name__, error, remedy)
+            reason = f"{type(error).__name__}: {error}"
+            level = logging.INFO if reason in self._reasons else logging.WARNING  # once is enough; the ledger has all
+            logger.log(level, "divmon: %s; training goes on. %s%s", what, reason, remedy)
+            self._reasons.add(reason)
             if failed is not None:
                 failed(error)
             return False

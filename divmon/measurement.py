@@ -157,10 +157,15 @@ class Measurement:
 def comparison_problem(now: Measurement, baseline: Measurement, metric: str) -> str | None:
     """Why ``metric`` cannot be compared between two measurements, in words; None where it can.
 
-    Numbers of different prompts, sampling protocols, scoring conventions or encoders are never compared.
+    Numbers of different prompts, sampling protocols, scoring conventions or encoders are never compared. The baseline
+    may have more prompts: a run whose training data hold some of them leaves those out.
     """
-    if now.prompts.digest != baseline.prompts.digest:
-        return f"different prompts ({baseline.prompts.source}, {now.prompts.source})"
+    unknown = len(set(now.prompts.keys) - set(baseline.prompts.keys))
+    if unknown:
+        return (
+            f"different prompts ({unknown} of {len(now.prompts.keys)} of {now.prompts.source} are not among the "
+            f"baseline's of {baseline.prompts.source}; give both runs the same prompts=)"
+        )
     for part in ("sampling", "scoring", *_METRIC_PARTS.get(metric, ())):
         before, after = _as_read(baseline.protocol.get(part)), _as_read(now.protocol.get(part))
         if part in ("sentence_encoder", "nli"):
@@ -169,6 +174,16 @@ def comparison_problem(now: Measurement, baseline: Measurement, metric: str) -> 
             before, after = _differing(before, after)
             return f"different {part.replace('_', ' ')} ({before} at the baseline, {after} now)"
     return None
+
+
+def comparison_problems(now: Measurement, baseline: Measurement) -> list[str]:
+    """What cannot be compared between two measurements, a sentence for each reason; empty where everything can."""
+    problems = {metric: comparison_problem(now, baseline, metric) for metric in now.metrics}
+    return [
+        ", ".join(metric for metric, found in problems.items() if found == problem)
+        + f" cannot be compared with the baseline: {problem}. Their retained fractions stay empty."
+        for problem in dict.fromkeys(found for found in problems.values() if found)
+    ]
 
 
 _METRIC_PARTS = {

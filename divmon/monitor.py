@@ -202,12 +202,18 @@ class Monitor:
 
     def _try(self, metrics: Sequence[str], load: Callable[[], Any]) -> Any:
         try:
-            return load()
+            # A fallback is said in the log: a warning would show a line of this file in the middle of a progress bar.
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always", encoders.EncoderFallbackWarning)
+                return load()
         except DivmonError as error:
             named = [name for name in metrics if name in self.options.metrics]
             self._missing.update(dict.fromkeys(named, str(error)))
-            warnings.warn(f"divmon: {' and '.join(named)} will not be measured. {error}", stacklevel=2)
+            logger.warning("divmon: %s will not be measured. %s", " and ".join(named), error)
             return None
+        finally:
+            for warning in said:
+                logger.warning("%s", warning.message)
 
     def _protocol(self, settings: ScoringSettings) -> dict[str, Any]:
         sampling = dataclasses.asdict(self.options.sampling())

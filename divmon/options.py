@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -66,6 +66,17 @@ class MonitorOptions:
     tools: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("num_prompts", "samples", "max_new_tokens", "seed", "max_think_tokens", "batch_tokens"):
+            if not isinstance(getattr(self, name), int):
+                raise InputError(f"{name}: expected a whole number, got {getattr(self, name)!r}.")
+        for name in ("temperature", "top_p"):
+            if not isinstance(getattr(self, name), int | float):
+                raise InputError(f"{name}: expected a number, got {getattr(self, name)!r}.")
+        if self.nli_pairs != "all" and (not isinstance(self.nli_pairs, int) or self.nli_pairs < 1):
+            raise InputError(f"nli_pairs: expected a whole number of at least 1 or 'all', got {self.nli_pairs!r}.")
+        kind = (self.encoder_device or "cpu").partition(":")[0]
+        if kind not in ("cpu", "cuda", "mps", "xpu"):
+            raise InputError(f"encoder_device: expected a torch device (cpu, cuda, mps), got {self.encoder_device!r}.")
         self.sampling()
         names = self.metrics.split(",") if isinstance(self.metrics, str) else self.metrics
         object.__setattr__(self, "metrics", tuple(name.strip() for name in names))
@@ -79,15 +90,20 @@ class MonitorOptions:
             raise InputError(f'preset: expected "paper" or "fast", got {self.preset!r}.')
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> MonitorOptions:
+    def of(cls, options: Mapping[str, Any], others: Sequence[str] = ()) -> MonitorOptions:
         """Build from keyword arguments.
+
+        Args:
+            options: The arguments.
+            others: What else the caller takes, for the near miss of a misspelt one.
 
         Raises:
             InputError: For an unknown option, with the nearest known one, and for a value out of range.
         """
-        known = [option.name for option in dataclasses.fields(cls)]
+        fields = [option.name for option in dataclasses.fields(cls)]
+        known = [*others, *fields]
         for name in options:
-            if name not in known:
+            if name not in fields:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
                 raise InputError(f"Unknown option {name!r}: {hint}")

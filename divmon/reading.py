@@ -17,12 +17,13 @@ AXES = {"ead": "lexical", "sbert": "semantic", "nli": "logical", "vendi": "effec
 
 def measurements_table(measurements: Sequence[Measurement]) -> Table:
     """A table of measurements: each metric with its 95% interval and the percentage retained, and validity."""
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("step", justify="right", no_wrap=True)
     metrics = list(measurements[0].metrics) if measurements else []
     for metric in metrics:
-        table.add_column(f"{NAMES[metric]} kept\n{_SHORT_AXES[metric]}", justify="right", no_wrap=True)
-    for name in ("nats", "cut\noff", "same"):
+        table.add_column(f"{NAMES[metric]} left\n{_SHORT_AXES[metric]}", justify="right", no_wrap=True)
+    # Entropy and the base's log-likelihood in nats a token; shares that were cut off, and that repeat another's text.
+    for name in ("entr-\nopy", "base\nlogp", "cut\noff", "same\ntext"):
         table.add_column(name, justify="right", no_wrap=True)
     for measurement in measurements:
         cells = [str(measurement.step)]
@@ -32,6 +33,7 @@ def measurements_table(measurements: Sequence[Measurement]) -> Table:
         validity = measurement.validity
         cells += [
             format_number(validity.entropy, 2),
+            format_number(validity.base_logprob, 2),
             format_percent(validity.truncated),
             format_percent(validity.repeated),
         ]
@@ -45,7 +47,7 @@ def verdict(measurements: Sequence[Measurement]) -> list[str]:
         return ["Nothing was measured."]
     last = measurements[-1]
     if not last.baseline:
-        return ["Only the baseline was measured: there is nothing to compare yet.", *_rot(last, last)]
+        return ["Only the baseline was measured: there is nothing to compare yet.", *_rot(last, measurements)]
     lines = []
     for metric, summary in last.metrics.items():
         low, high = summary.retained_interval
@@ -58,7 +60,7 @@ def verdict(measurements: Sequence[Measurement]) -> list[str]:
             continue
         interval = f"95% interval {_share(low)} to {_share(high)}"
         lines.append(f"{kept} ({interval}): {_direction(summary)}.")
-    lines += _rot(measurements[0], last)
+    lines += _rot(measurements[0], measurements)
     return lines
 
 
@@ -76,23 +78,26 @@ def _direction(summary: MetricSummary) -> str:
     return "no change can be told"
 
 
-def _rot(first: Measurement, last: Measurement) -> list[str]:
-    """Warnings that the completions may not be sound, so that their diversity says little."""
-    before, now = first.validity, last.validity
+def _rot(first: Measurement, measurements: Sequence[Measurement]) -> list[str]:
+    """Warnings that completions may not be sound, by the last measurement and by the first that rose suspiciously."""
+    last = measurements[-1].validity
     lines = []
-    if now.empty + now.unclosed > 0.2:
-        lines.append(f"Beware: {format_percent(now.empty + now.unclosed)} of the completions have no answer.")
-    rose = any(summary.retained_interval[0] > 1 for summary in last.metrics.values())
-    if rose and now.entropy > 1.5 * before.entropy:
-        lines.append(
-            f"Beware: diversity rose together with the model's uncertainty ({now.entropy:.1f} nats of entropy a token, "
-            f"{before.entropy:.1f} before): read some completions, this may be rot."
-        )
-    elif rose and now.base_logprob < before.base_logprob - 1:
-        lines.append(
-            "Beware: diversity rose while the base model finds the completions unlikely "
-            f"({now.base_logprob:.1f} nats a token, {before.base_logprob:.1f} before): read some, this may be rot."
-        )
+    if last.empty + last.unclosed > 0.2:
+        lines.append(f"Beware: {format_percent(last.empty + last.unclosed)} of the completions have no answer.")
+    for measurement in measurements:
+        before, now = first.validity, measurement.validity
+        rose = [NAMES[name] for name, summary in measurement.metrics.items() if summary.retained_interval[0] > 1]
+        unlikely = now.base_logprob < before.base_logprob - 1
+        if rose and (unlikely or now.entropy > 1.5 * before.entropy):
+            why = (
+                f"the base model finds the completions unlikely ({now.base_logprob:.1f} nats a token, "
+                f"{before.base_logprob:.1f} before)"
+                if unlikely
+                else f"the model's uncertainty rose too ({now.entropy:.1f} nats a token, {before.entropy:.1f} before)"
+            )
+            where = f"at step {measurement.step} {' and '.join(rose)}"
+            lines.append(f"Beware: {where} rose, but {why}: read some, this may be rot.")
+            break
     return lines
 
 

@@ -52,6 +52,8 @@ def score(
     settings = ScoringSettings(
         metrics=tuple(metrics), vocab_size=vocab_size, nli_pairs=nli_pairs, unclosed=unclosed, keep_think=keep_think
     )
+    if "ead" in settings.metrics and vocab_size is None:
+        raise InputError("EAD needs vocab_size: give the generating model's tokenizer.vocab_size, or leave out 'ead'.")
     encoder, classifier = None, None
     if device is not None and set(settings.metrics) - {"ead"}:
         _check_device(device)

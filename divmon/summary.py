@@ -57,7 +57,8 @@ def _baseline_values(
         return now
     if metric not in baseline.metrics or comparison_problem(measurement, baseline, metric):
         return np.full(len(now), math.nan)
-    return np.asarray(baseline.metrics[metric].per_prompt, dtype=float)
+    values = dict(zip(baseline.prompts.keys, baseline.metrics[metric].per_prompt, strict=True))
+    return np.array([values[key] for key in measurement.prompts.keys], dtype=float)
 
 
 def _summary(

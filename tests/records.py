@@ -18,6 +18,7 @@ VALIDITY = Validity(
     mean_length=20.0,
     entropy=1.5,
     logprob=-1.25,
+    base_gap=0.25,
     base_logprob=-1.5,
     unmeasured=0,
 )

@@ -417,12 +417,20 @@ def test_interrupt(tmp_path):
     fifo = tmp_path / "never"
     os.mkfifo(fifo)
     process = subprocess.Popen(
-        [sys.executable, "-m", "divmon", "score", str(fifo), *EAD], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "divmon", "score", str(fifo), *EAD],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell starts background jobs with the signal ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    # Opening for writing waits until the command has opened the pipe and so waits for data itself.
-    with fifo.open("wb"):
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+    try:
+        # Opening for writing waits until the command has opened the pipe and so waits for data itself.
+        with fifo.open("wb"):
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
     assert (process.returncode, out) == (130, b"")
     assert b"Traceback" not in err
 

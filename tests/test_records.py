@@ -146,9 +146,14 @@ def test_the_same_weights_under_another_name_are_comparable():
 
 
 def test_other_prompts_are_named():
-    other = dataclasses.replace(prompts(), digest="e" * 64, source="eval dataset")
+    mine = prompts()
+    other = dataclasses.replace(mine, keys=("e" * 32, *mine.keys[1:]), source="eval dataset")
     problem = comparison_problem(measurement(prompts=other), measurement(), "ead")
-    assert problem == "different prompts (bundled, eval dataset)"
+    count = len(mine.keys)
+    assert problem is not None
+    assert problem.startswith(
+        f"different prompts (1 of {count} of eval dataset are not among the baseline's of bundled"
+    )
 
 
 def test_a_protocol_in_memory_equals_its_own_record(tmp_path):
@@ -310,7 +315,7 @@ def test_verdict_warns_of_rot():
     rotten = dataclasses.replace(VALIDITY, base_logprob=-6.5, empty=0.1, unclosed=0.2)
     lines = verdict(ending({"vendi": ROSE}, validity=rotten))
     assert lines[1] == "Beware: 30% of the completions have no answer."
-    assert lines[2].startswith("Beware: diversity rose while the base model finds the completions unlikely (-6.5 nats")
+    assert lines[2].startswith("Beware: at step 10 Vendi rose, but the base model finds the completions unlikely (-6.5")
     assert len(verdict(ending({"vendi": LOST}, validity=dataclasses.replace(VALIDITY, base_logprob=-6.5)))) == 1
 
 
@@ -332,8 +337,8 @@ def test_table_of_measurements_at_80_columns():
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 80
     rows = [line.split() for line in text.splitlines() if line.split()[:1] in (["0"], ["500"], ["120000"])]
-    assert rows[0] == ["0", *["0.500", "80%"] * 4, "1.50", "25%", "12%"]
-    assert rows[1] == ["500", "0.500", "80%", *["-", "-"] * 3, "1.50", "25%", "12%"]
+    assert rows[0] == ["0", *["0.500", "80%"] * 4, "1.50", "-1.50", "25%", "12%"]
+    assert rows[1] == ["500", "0.500", "80%", *["-", "-"] * 3, "1.50", "-1.50", "25%", "12%"]
     assert len(rows) == 3
     assert rendered(measurements_table([]))
 

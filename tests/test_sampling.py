@@ -270,6 +270,18 @@ def fails(error: Exception, touch: torch.nn.Module | None = None):
     return generate
 
 
+def test_progress_goes_by_decode_step():
+    seen: list[tuple[int, int]] = []
+    settings = SamplingSettings(samples=4, max_new_tokens=12, batch_tokens=500)
+    prompts = rendered()
+    sample(tiny_llama(), tiny_tokenizer(), prompts, settings, progress=lambda *pair: seen.append(pair))
+    total = len(prompts) * 4 * 12
+    assert seen[0] == (0, total)
+    assert seen[-1] == (total, total)
+    assert len(seen) > 12
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
 class TestMemory:
     def test_a_batch_without_memory_is_halved(self, monkeypatch):
         model, tokenizer, prompts = tiny_llama(), tiny_tokenizer(), rendered()
@@ -277,7 +289,7 @@ class TestMemory:
         run = BatchGenerator.run
         sizes: list[int] = []
 
-        def hungry(self, batch, share):
+        def hungry(self, batch, share, on_token=None):
             sizes.append(len(batch.rows))
             if len(batch.rows) > 10:
                 raise torch.OutOfMemoryError("CUDA out of memory.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor
@@ -27,9 +29,18 @@ class CoupledSampler(LogitsProcessor):
         prompt_width: Width of the padded prompt, so that positions count from the first new token.
         temperature: Above 0.
         top_p: In (0, 1].
+        on_token: Called with the number of tokens drawn so far a row, after each.
     """
 
-    def __init__(self, keys: Tensor, prompt_width: int, temperature: float, top_p: float) -> None:
+    def __init__(
+        self,
+        keys: Tensor,
+        prompt_width: int,
+        temperature: float,
+        top_p: float,
+        on_token: Callable[[int], None] | None = None,
+    ) -> None:
+        self.on_token = on_token
         self.keys = keys
         self.prompt_width = prompt_width
         self.temperature = temperature
@@ -43,7 +54,10 @@ class CoupledSampler(LogitsProcessor):
         """Replace ``scores`` (rows, vocabulary) in place: 0 for the drawn token, minus infinity elsewhere."""
         # The trainer's mixed precision is for the model; probabilities are always computed in fp32.
         with torch.autocast(scores.device.type, enabled=False):
-            return self._choose(input_ids, scores)
+            chosen = self._choose(input_ids, scores)
+        if self.on_token is not None:
+            self.on_token(len(self._entropies))
+        return chosen
 
     def _choose(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         position = input_ids.shape[1] - self.prompt_width

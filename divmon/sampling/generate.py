@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,8 +103,16 @@ class BatchGenerator:
         base = base_model_of(self.model)
         return not getattr(base, "_is_stateful", False) and base._supports_default_dynamic_cache()
 
-    def run(self, batch: Batch, prompts: Sequence[RenderedPrompt]) -> list[Completion]:
-        """Generate every row of ``batch``; the completions come in its order."""
+    def run(
+        self, batch: Batch, prompts: Sequence[RenderedPrompt], on_token: Callable[[int], None] | None = None
+    ) -> list[Completion]:
+        """Generate every row of ``batch``; the completions come in its order.
+
+        Args:
+            batch: The rows.
+            prompts: What their indices point into.
+            on_token: Called with the number of tokens drawn so far a row, after each.
+        """
         indices = batch.prompts
         ids, mask = left_pad([prompts[index].token_ids for index in indices], self.pad_id, self.device)
         place = {index: position for position, index in enumerate(indices)}
@@ -116,6 +124,7 @@ class BatchGenerator:
             ids.shape[1],
             self.settings.temperature,
             self.settings.top_p,
+            on_token,
         )
         config = GenerationConfig(
             max_new_tokens=self.settings.token_limit,

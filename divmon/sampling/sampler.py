@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -131,7 +132,7 @@ def sample(
         synced: The model is sharded, so every process must run the same number of forward passes: processes with
             fewer batches repeat one, and a lack of memory is not retried.
         base_likelihood: Measure some completions' likelihood with a PEFT model's adapter off.
-        progress: Called with (rows done, rows in all) of this process.
+        progress: Called with (tokens done, tokens in all at the most) of this process, after each decode step.
 
     Raises:
         SamplingError: On every process, if it failed on any.
@@ -208,15 +209,16 @@ def _sample_share(
     rows: dict[tuple[int, int], Completion] = {}
     total, halvings, largest, limit = len(share) * settings.samples, 0, 0, settings.batch_tokens
     queue = list(reversed(batches))
-    if progress is not None:
-        progress(0, total)
+    report = progress or _silent
+    report(0, total * settings.token_limit)
     while queue:
         batch = queue.pop()
         if len(batch.rows) > limit:
             queue.extend(reversed(batch.halves()))
             continue
         try:
-            found = generator.run(batch, share)
+            size, done = len(batch.rows), len(rows) * settings.token_limit
+            found = generator.run(batch, share, partial(_advance, report, done, size, total * settings.token_limit))
         except RuntimeError as error:
             if synced or len(batch.rows) == 1 or not should_reduce_batch_size(error):
                 raise
@@ -228,8 +230,7 @@ def _sample_share(
             continue
         rows.update(zip(batch.rows, found, strict=True))
         largest = max(largest, len(batch.rows))
-        if progress is not None:
-            progress(len(rows), total)
+        report(len(rows) * settings.token_limit, total * settings.token_limit)
     for _ in range(idle):  # a sharded model computes all together
         generator.run(Batch(((0, 0),)), prompts)
     if not all(math.isfinite(completion.logprob) for completion in rows.values()):
@@ -238,6 +239,15 @@ def _sample_share(
         rows = _with_base_likelihood(model, generator.pad_id, share, rows)
     completions = {index: tuple(rows[place, k] for k in range(settings.samples)) for place, index in enumerate(mine)}
     return _Local(completions, len(batches), largest, halvings, generator.share_prefill)
+
+
+def _silent(done: int, total: int) -> None:
+    """No progress is wanted."""
+
+
+def _advance(report: Progress, done: int, rows: int, total: int, tokens: int) -> None:
+    """``tokens`` more of each of a batch's rows are there."""
+    report(done + rows * tokens, total)
 
 
 def _with_base_likelihood(

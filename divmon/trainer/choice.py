@@ -45,7 +45,11 @@ def choose_prompts(trainer: Trainer, options: MonitorOptions, given: PromptSet |
             len(found),
             shared.scanned,
         )
+        tasks = found.tasks
         found = found.only(prompt.key for prompt in found if prompt.key not in shared.keys)
+        lost = [task for task in tasks if task not in found.tasks]
+        if lost:
+            logger.warning("divmon: no prompt is left of %s, which is not measured.", ", ".join(lost))
     if (options.system_prompt or options.chat_template_kwargs) and any(prompt.token_ids for prompt in found):
         logger.warning(
             "divmon: system_prompt and chat_template_kwargs do not reach the prompts of the evaluation set, of which "

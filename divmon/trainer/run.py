@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, Trainer
 
 from divmon.errors import DivmonError, InputError, ModelNotFoundError
 from divmon.ledger import FOLDER, Ledger
-from divmon.measurement import Measurement, comparison_problem, to_plain
+from divmon.measurement import Measurement, comparison_problems, to_plain
 from divmon.monitor import Monitor, Outcome
 from divmon.options import MonitorOptions
 from divmon.prompts import PromptSet
@@ -144,7 +144,8 @@ class MonitoredRun:
                 logger.warning("divmon: nothing was measured before step %d, which is the baseline now.", step)
         if not self.measurements:
             _warn_of_open_thinking(outcome.measurement)
-            _warn_of_mismatch(outcome.measurement, self.baseline)
+            for problem in comparison_problems(outcome.measurement, self.baseline):
+                logger.warning("divmon: %s", problem)
         self.measurements[step] = outcome.measurement
         if outcome.samples is not None:
             self.pen.outcome(outcome)
@@ -222,8 +223,8 @@ class MonitoredRun:
 
         def advance(done: int, total: int) -> None:
             if not bars:
-                text = f"divmon, step {step}: completions"
-                bars.append(tqdm(total=total, desc=text, leave=False, dynamic_ncols=True))
+                text = f"divmon, step {step}: sampling"
+                bars.append(tqdm(total=total, desc=text, unit="tok", leave=False, dynamic_ncols=True))
             bars[0].update(done - bars[0].n)
 
         try:
@@ -268,15 +269,4 @@ def _warn_of_open_thinking(measurement: Measurement) -> None:
             "divmon: %.0f%% of the completions end inside their think block, so that they have no answer to measure. "
             'Pass thinking="full" with a larger max_think_tokens, or thinking="suppress".',
             100 * measurement.validity.unclosed,
-        )
-
-
-def _warn_of_mismatch(first: Measurement, baseline: Measurement) -> None:
-    problems = {metric: comparison_problem(first, baseline, metric) for metric in first.metrics}
-    for problem in dict.fromkeys(problem for problem in problems.values() if problem):
-        affected = ", ".join(metric for metric, found in problems.items() if found == problem)
-        logger.warning(
-            "divmon: %s cannot be compared with the baseline: %s. Their retained fractions stay empty.",
-            affected,
-            problem,
         )
