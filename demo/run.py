@@ -86,10 +86,8 @@ def main() -> None:
     console = Console()
     measured = callback.measurements
     picture = plot_metrics(measured, arguments.output_dir / "diversity.png", "SmolLM2-135M, fine-tuned on one voice")
-    console.print(
-        "\nOutput diversity of 16 samples a prompt, 8 held-out prompts; beside each value what is left of the"
-    )
-    console.print("baseline's. Validity: token entropy and log-likelihood under the base (nats), cut off, same text.\n")
+    console.print("\nOutput diversity of 16 samples a prompt, 8 held-out prompts, and what is left of it.")
+    console.print("Validity: token entropy and log-likelihood under the base (nats), shares cut off and repeated.\n")
     console.print(measurements_table(measured))
     console.print()
     console.print("After fine-tuning on one voice:", highlight=False)
