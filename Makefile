@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# make test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt tests the lower bounds.
+# make test VENV=.venv-other CONSTRAINTS=other.txt tests other versions.
 CONSTRAINTS ?= constraints.txt
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c $(CONSTRAINTS)
 
