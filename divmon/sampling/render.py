@@ -200,7 +200,7 @@ class Renderer:
             text = tokenizer_of(self.processing_class).apply_chat_template(
                 turns, chat_template=self.template, tokenize=False, **(self.chat_template_kwargs or {})
             )
-        except Exception:
+        except Exception:  # a template is a program of its own; one that refuses the probe reads no parts
             return False
         return _PROBE in text and "'type'" not in text and '"type"' not in text
 
