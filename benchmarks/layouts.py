@@ -20,7 +20,7 @@ def main() -> None:
     from sampling import PROMPTS  # the other benchmark, beside this one
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from divmon.prompts import Prompt
+    from divmon.prompt import Prompt
     from divmon.sampling.render import Renderer
     from divmon.sampling.sampler import sample
     from divmon.sampling.settings import SamplingSettings

@@ -38,7 +38,7 @@ def main() -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, GenerationConfig
 
-    from divmon.prompts import Prompt
+    from divmon.prompt import Prompt
     from divmon.sampling.batches import pack
     from divmon.sampling.generate import BatchGenerator, left_pad
     from divmon.sampling.guard import untouched

@@ -44,8 +44,8 @@ def main() -> None:
     from trl import SFTConfig, SFTTrainer
 
     from divmon import DiversityCallback
-    from divmon.plots import plot_metrics
     from divmon.reading import measurements_table, verdict
+    from divmon.report import write_report
     from divmon.smollm2 import smollm2_path
 
     logging.disable_progress_bar()
@@ -85,7 +85,7 @@ def main() -> None:
 
     console = Console()
     measured = callback.measurements
-    picture = plot_metrics(measured, arguments.output_dir / "diversity.png", "SmolLM2-135M, fine-tuned on one voice")
+    report = write_report(arguments.output_dir, title="SmolLM2-135M, fine-tuned on one voice")
     console.print("\nOutput diversity of 16 samples a prompt, 8 held-out prompts, and what is left of it.")
     console.print("Validity: token entropy and log-likelihood under the base (nats), shares cut off and repeated.\n")
     console.print(measurements_table(measured))
@@ -96,7 +96,8 @@ def main() -> None:
     records = arguments.output_dir / "divmon"
     console.print("\nOpen next:", highlight=False)
     for path, what in (
-        (picture, "the four metrics over steps"),
+        (report, "the report: open it in a browser; it needs no network"),
+        (report.with_name("metrics.png"), "the four metrics over steps, as a picture"),
         (records / "measurements.jsonl", "the ledger: every measurement with per-prompt values"),
         (records / "completions", "what the model said, a file a measurement (zless)"),
         (arguments.output_dir / "wandb", "the W&B run (wandb sync uploads it)"),

@@ -17,8 +17,10 @@ _PUBLIC = {
     "Ledger": "divmon.ledger",
     "Measurement": "divmon.measurement",
     "MonitorOptions": "divmon.options",
-    "Prompt": "divmon.prompts",
+    "Prompt": "divmon.prompt",
     "PromptSet": "divmon.prompts",
+    "Run": "divmon.loaded",
+    "load": "divmon.loaded",
     "measure": "divmon.api",
     "score": "divmon.scored",
 }
@@ -32,6 +34,8 @@ __all__ = [
     "MonitorOptions",
     "Prompt",
     "PromptSet",
+    "Run",
+    "load",
     "measure",
     "score",
 ]
@@ -41,9 +45,11 @@ if TYPE_CHECKING:
     from divmon.callback import DiversityCallback
     from divmon.errors import DivmonError, InputError
     from divmon.ledger import Ledger
+    from divmon.loaded import Run, load
     from divmon.measurement import Measurement
     from divmon.options import MonitorOptions
-    from divmon.prompts import Prompt, PromptSet
+    from divmon.prompt import Prompt
+    from divmon.prompts import PromptSet
     from divmon.scored import score
 
 

@@ -6,10 +6,11 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from divmon import notebook, shown
 from divmon.errors import DivmonError, InputError
 from divmon.logged import for_evaluation, for_log, logged_values
 from divmon.measurement import Measurement
@@ -42,8 +43,9 @@ class DiversityCallback(TrainerCallback):
     engine is left alone.
 
     Args:
-        prompts: Prompts to sample: a list of strings or chats, a JSONL file, or a ``PromptSet``. Default: those of the
-            trainer's evaluation data set; without one, a bundled set.
+        prompts: Prompts to sample: a list of strings or chats, a JSONL file, the name of one of the paper's tasks
+            (``"gsm8k"``) or several with commas (``"gsm8k,ifeval"``; `divmon tasks` lists them), or a ``PromptSet``.
+            Default: those of the trainer's evaluation data set; without one, a bundled set.
         every_n_steps: Steps between measurements. Default: the trainer's ``eval_steps`` where it evaluates by steps,
             else a tenth of the run.
         baseline: What ``retained`` compares with. Default: the first measurement of the run. Also the folder of another
@@ -51,6 +53,10 @@ class DiversityCallback(TrainerCallback):
             under a PEFT adapter.
         output_dir: Where ``divmon/`` goes. Default: the trainer's ``output_dir``.
         trainer: The trainer; only needed where the callback is called from outside of one.
+        alert_below: Warn once when the upper bound of a metric's retained fraction falls below this while the
+            completions are sound, and when they become unsound while diversity moves (the console, the ledger, W&B).
+            None: never.
+        on_alert: What else to do then: ``"save"`` a checkpoint, or ``"stop"`` training.
         strict: Raise what fails instead of warning.
         **options: Fields of ``MonitorOptions``: ``num_prompts``, ``samples``, ``max_new_tokens``, ``thinking``,
             ``preset`` and so on.
@@ -67,17 +73,25 @@ class DiversityCallback(TrainerCallback):
         baseline: str | Path | None = None,
         output_dir: str | Path | None = None,
         trainer: Trainer | None = None,
+        alert_below: float | None = 0.7,
+        on_alert: Literal["save", "stop"] | None = None,
         strict: bool = False,
         **options: Unpack[OptionKeywords],
     ) -> None:
         if every_n_steps is not None and (not isinstance(every_n_steps, int) or every_n_steps < 1):
             raise InputError(f"every_n_steps: expected a whole number of at least 1, got {every_n_steps!r}.")
-        own = ("prompts", "every_n_steps", "baseline", "output_dir", "trainer", "strict")
+        if alert_below is not None and not (isinstance(alert_below, int | float) and alert_below > 0):
+            raise InputError(f"alert_below: expected a fraction above 0 or None, got {alert_below!r}.")
+        if on_alert not in (None, "save", "stop"):
+            raise InputError(f'on_alert: expected "save", "stop" or None, got {on_alert!r}.')
+        own = ("prompts", "every_n_steps", "baseline", "output_dir", "trainer", "alert_below", "on_alert", "strict")
         self.options = MonitorOptions.of(options, others=own)
         self.prompts = None if prompts is None else PromptSet.of(prompts)
         self.every_n_steps = every_n_steps
         self.baseline = baseline
         self.output_dir = output_dir
+        self.alert_below = alert_below
+        self.on_alert = on_alert
         self.strict = strict
         self._given_trainer = trainer
         self._run: MonitoredRun | None = None
@@ -89,6 +103,32 @@ class DiversityCallback(TrainerCallback):
     def measurements(self) -> list[Measurement]:
         """The measurements of the current run, by step; empty before the first."""
         return [] if self._run is None else self._run.ordered()
+
+    def __repr__(self) -> str:
+        return f"<divmon.DiversityCallback: {shown.summary(self._shown)}>"
+
+    def __str__(self) -> str:
+        return shown.as_text(self._shown)
+
+    def _repr_html_(self) -> str:
+        """The run so far as a table, for a notebook."""
+        return notebook.as_html(self._shown)
+
+    @property
+    def _shown(self) -> shown.Shown:
+        run = self._run
+        if run is None:
+            return shown.Shown("DiversityCallback")
+        history = tuple(run.ordered())
+        return shown.Shown(
+            name="DiversityCallback",
+            folder=str(run.pen.ledger.folder),
+            run_id=run.run_id,
+            measurements=history,
+            baseline=run.baseline,
+            alerts=shown.past_alerts(history, run.baseline, self.alert_below),
+            failed=tuple(sorted(run.failed)),
+        )
 
     def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Take the place ahead of EarlyStoppingCallback."""
@@ -130,6 +170,7 @@ class DiversityCallback(TrainerCallback):
         last = state.global_step >= state.max_steps or control.should_training_stop
         if last or (self._interval is not None and state.global_step % self._interval == 0):
             self._measure(state)
+            self._act(state, control)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -164,10 +205,11 @@ class DiversityCallback(TrainerCallback):
             measurement = run.measurements.get(best)  # the best model is loaded again
         else:
             measurement = self._measure(state)
+            self._act(state, control)
         asked = not state.is_hyper_param_search or "divmon" in (args.metric_for_best_model or "")
         if metrics is not None and asked:
-            tasks = () if run is None else run.tasks
-            metrics.update(for_evaluation(logged_values(measurement, self.options.metrics, tasks)))
+            tasks, verified = ((), ()) if run is None else (run.tasks, run.verified)
+            metrics.update(for_evaluation(logged_values(measurement, self.options.metrics, tasks, verified)))
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -209,6 +251,7 @@ class DiversityCallback(TrainerCallback):
             self._run = MonitoredRun.begin(
                 trainer, self.options, self.prompts, self.baseline, folder, training=training, strict=self.strict
             )
+            self._run.alert_below = self.alert_below
 
         self._refused = not self._guarded(f"step {state.global_step} was not measured", begin)
 
@@ -226,9 +269,20 @@ class DiversityCallback(TrainerCallback):
             )
             measurement, trainer = run.measurements.get(step), run.trainer
             if measurement is not None and trainer is not None:
-                values = for_log(logged_values(measurement, self.options.metrics, run.tasks))
+                values = for_log(logged_values(measurement, self.options.metrics, run.tasks, run.verified))
+                self._guarded(f"step {step} was measured but not shown everywhere", run.open_sinks)
                 self._guarded(f"step {step} was measured but not logged everywhere", lambda: log(trainer, values))
+                self._guarded(f"step {step} was measured but not shown everywhere", lambda: run.show(step))
         return run.measurements.get(step)
+
+    def _act(self, state: TrainerState, control: TrainerControl) -> None:
+        """Do what the user asked for in case of an alert at this step."""
+        if self._run is None or not any(alert.step == state.global_step for alert in self._run.alerts):
+            return
+        if self.on_alert == "save":
+            control.should_save = True
+        elif self.on_alert == "stop":
+            control.should_training_stop = True
 
     def _guarded(
         self, what: str, action: Callable[[], None], failed: Callable[[Exception], None] | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
+from collections.abc import Iterable
 from types import ModuleType
 
 
@@ -20,6 +22,22 @@ class ModelNotFoundError(DivmonError, OSError):
 
 class MissingDependencyError(DivmonError, ImportError):
     """An optional package that is needed for what was asked is not installed."""
+
+
+def near_miss(name: object, known: Iterable[str]) -> str:
+    """The end of an error about a name that is not among ``known``: the nearest one that is, else what there is."""
+    names = list(known)
+    near = difflib.get_close_matches(str(name), names, 1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    listed = ", ".join(names) if len(names) <= 30 else f"{len(names)} others"
+    return f"known are {listed or 'none'}."
+
+
+def in_a_line(error: BaseException) -> str:
+    """Class and first line of another library's error, without its full stop, at most 200 characters of it."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('.'):.200}" if lines else type(error).__name__
 
 
 def import_optional(module: str, extra: str) -> ModuleType:

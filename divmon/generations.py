@@ -1,107 +1,177 @@
-"""Files of generations: JSON lines, each with a prompt's completions."""
+"""Completions that were generated elsewhere: which files hold them, in which form, and of which prompts."""
 
 from __future__ import annotations
 
-import codecs
-import gzip
-import json
-import re
-import zlib
-from collections.abc import Mapping, Sequence
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from divmon.errors import InputError
+from divmon.errors import InputError, near_miss
+from divmon.formats import FORMATS, Format
+from divmon.formats.file import File
+from divmon.formats.jsonl import FIELDS
+from divmon.formats.record import GenerationRecord, NoTextError, grouped
 
-FIELDS = ("outputs", "generations", "responses", "completions", "samples")
+__all__ = ["FIELDS", "GenerationRecord", "Generations", "read_generations"]
+
+_SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+_MOST_FILES = 10_000
+_OTHERS_BASELINE = "baseline-"  # divmon's records of another run's completions, beside a run's own
+
+
+def read_generations(
+    paths: str | Path | Sequence[str | Path], *, form: str | None = None, step: int | None = None
+) -> list[GenerationRecord]:
+    """Read the completions of one model.
+
+    Args:
+        paths: Files or folders, or one. In a folder, and those below it, all that hold completions are read.
+        form: One of `divmon.formats.FORMATS`: ``jsonl``, ``lm-eval``, ``lighteval`` or ``trl``; default: the one whose
+            fields the files have.
+        step: Of completions of several optimizer steps, the step; default: the last.
+
+    Returns:
+        A record a prompt. Of all forms but ``jsonl``, whose lines are a prompt each, completions of equal prompts of a
+        task are put together, from whatever file they come.
+
+    Raises:
+        InputError: For files that cannot be read, hold no completions or not in one form, and a step that they do not
+            have.
+    """
+    return Generations.find(paths, form).read(step)
 
 
 @dataclass(frozen=True)
-class GenerationRecord:
-    """One prompt's completions.
+class Generations:
+    """Files of completions, all in one form.
 
     Attributes:
-        input_id: The record's ``input_id`` or ``id``, else its line number.
-        task: Its ``task``, or "".
-        outputs: The completions, at least one.
+        format: Their form.
+        files: The files.
+        passed_over: How many others of the folders were passed over, since they hold no completions of this form.
     """
 
-    input_id: str
-    task: str
-    outputs: tuple[str, ...]
+    format: Format
+    files: tuple[File, ...]
+    passed_over: int = 0
+
+    @classmethod
+    def find(cls, paths: str | Path | Sequence[str | Path], form: str | None = None) -> Generations:
+        """Find the files; arguments as for `read_generations`."""
+        if form is not None and form not in FORMATS:
+            raise InputError(f"Unknown format {form!r}: {near_miss(form, FORMATS)}")
+        given = [paths] if isinstance(paths, str | Path) else list(paths)
+        if not given or any(str(path) == "" for path in given):
+            raise InputError("Expected files or folders with completions, got an empty name.")
+        every: dict[str, File] = {}
+        for file in (file for path in given for file in _files(Path(path))):
+            every.setdefault(os.path.realpath(file.path), file)
+        files = list(every.values())
+        forms = {file: _form(file, form) for file in files}
+        known = [file for file in files if forms[file] is not None]
+        names = Counter(forms[file].name for file in known)  # type: ignore[union-attr]
+        if not known:
+            raise InputError(_nothing(given, files))
+        if len(names) > 1:
+            listed = " and ".join(f"{count} of {FORMATS[name].title} ({name})" for name, count in names.items())
+            raise InputError(f"Expected files of one form, got {listed}: choose with --format, or name the files.")
+        return cls(FORMATS[next(iter(names))], tuple(known), len(files) - len(known))
+
+    @cached_property
+    def _steps_of(self) -> dict[File, frozenset[int]]:
+        read = self.format.steps
+        return {} if read is None else {file: frozenset(read(file)) for file in self.files}
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The optimizer steps that there are completions of, ascending; empty where the files know of none."""
+        return tuple(sorted(frozenset().union(*self._steps_of.values())))
+
+    def read(self, step: int | None = None) -> list[GenerationRecord]:
+        """The prompts of one step; arguments, value and errors as for `read_generations`."""
+        files, steps = self.files, self.steps
+        if steps:
+            step = steps[-1] if step is None else step
+            if step not in steps:
+                raise InputError(f"No completions of step {step}: there are those of {_listed(steps)}.")
+            for file in files:
+                if not self._steps_of[file] and next(self.format.records(file), None):
+                    raise InputError(f"{file.path} is of no optimizer step, unlike others: name files of one kind.")
+            files = tuple(file for file in files if step in self._steps_of[file])
+        elif step is not None:
+            raise InputError(f"No completions of step {step}: {self.format.title} without steps.")
+        found: list[GenerationRecord] = []
+        runs: set[str] = set()
+        without: NoTextError | None = None
+        for file in files:
+            try:
+                records = [record for record in self.format.records(file) if record.step == step]
+            except NoTextError as error:  # one of many tasks
+                without = without or error
+                continue
+            found += records
+            runs |= {record.run or file.folder for record in records}
+        if len(runs) > 1:
+            raise InputError(
+                f"Expected the completions of one model or run, got those of {_listed(sorted(runs))}: name the folder "
+                "of one, or each folder by itself to put their completions together."
+            )
+        if not found:
+            raise without or InputError(f"{files[0].path} holds no record: expected {self.format.expected}.")
+        return found if self.format.whole else grouped(found)
 
 
-def read_generations(path: str | Path) -> list[GenerationRecord]:
-    """Read a JSONL file, gzip-compressed or not.
+def _files(path: Path) -> Iterator[File]:
+    """The file, or those of the folder that may hold completions."""
+    if not path.is_dir():
+        yield File.at(path)
+        return
+    count = 0
+    for folder, inside, names in os.walk(path):
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
+        for name in sorted(names):
+            if name.endswith(_SUFFIXES) and not name.startswith((".", _OTHERS_BASELINE)):
+                count += 1
+                if count > _MOST_FILES:
+                    raise InputError(f"{path} has over {_MOST_FILES} files: name a narrower folder.")
+                yield File(Path(folder) / name, root=path)
 
-    Each line is an object with a list of completions under ``outputs``, ``generations``, ``responses``, ``completions``
-    or ``samples`` (the first of these that is there and not null). A completion is a string, an object with ``text`` or
-    ``content``, or a chat, whose assistant turns count. Other fields are ignored.
+
+def _form(file: File, asked: str | None) -> Format | None:
+    """The form of a file; None for one of a folder that is of no form, or not of the one that is asked for.
 
     Raises:
-        InputError: For a file that cannot be read, holds no record, or has a broken line, which is named by number.
+        InputError: For a file that the user named and that is of no form.
     """
-    path = Path(path)
+    named = file.root is None
+    if named and asked is not None:
+        return FORMATS[asked]
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-        raise InputError(f"Cannot read {path}: {reason}.") from error
-    records = []
-    for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            records.append(_record(json.loads(line.decode("utf-8"), parse_int=_integer), number))
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}, line {number}: not UTF-8 text ({error.reason}, byte {error.start}).") from error
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}, line {number}: not JSON ({error.msg}, column {error.colno}).") from error
-        except RecursionError as error:
-            raise InputError(f"{path}, line {number}: nested too deeply to be a record.") from error
-        except InputError as error:
-            raise InputError(f"{path}, line {number}: {error}") from error
-    if not records:
-        raise InputError(f"{path} holds no record: expected JSON lines with one of {', '.join(FIELDS)}.")
-    return records
+        parquet = file.is_parquet
+        found = file.columns() if parquet else next((record for _, record in file.lines()), {})
+    except InputError:
+        if named:
+            raise
+        return None
+    form = next((form for form in FORMATS.values() if form.parquet == parquet and form.fits(found)), None)
+    if named:
+        if form is None and parquet:
+            expected = " or ".join(form.expected.removeprefix("parquet ") for form in FORMATS.values() if form.parquet)
+            raise InputError(f"{file.path}: expected parquet {expected}, got {', '.join(found) or 'nothing':.200}.")
+        return form or FORMATS["jsonl"]  # whose reader says what is wrong with it
+    return form if asked in (None, form and form.name) else None
 
 
-def _record(record: Any, number: int) -> GenerationRecord:
-    if not isinstance(record, Mapping):
-        raise InputError(f"expected an object, got {type(record).__name__}.")
-    field = next((name for name in FIELDS if record.get(name) is not None), None)
-    if field is None:
-        have = ", ".join(f"{name!r:.40}" for name in list(record)[:8]) or "nothing"
-        raise InputError(f"no completions: expected one of the fields {', '.join(FIELDS)}, got {have}.")
-    outputs = record[field]
-    if not isinstance(outputs, Sequence) or isinstance(outputs, str) or not outputs:
-        raise InputError(f"field {field!r}: expected a list of completions, got {str(outputs)[:60]!r}.")
-    input_id = record.get("input_id", record.get("id", number))
-    texts = tuple(_text(output, f"{field}[{index}]") for index, output in enumerate(outputs))
-    return GenerationRecord(_sound(str(input_id)), _sound(str(record.get("task") or "")), texts)
+def _nothing(given: Sequence[str | Path], files: Sequence[File]) -> str:
+    expected = "; ".join(f"{form.expected} ({form.title})" for form in FORMATS.values())
+    where = ", ".join(map(str, given))
+    others = f" (passed over: {_listed([file.path.name for file in files])})" if files else ""
+    return f"{where} holds no completions{others}: expected {expected}."
 
 
-def _text(output: Any, where: str) -> str:
-    if isinstance(output, str):
-        return _sound(output)
-    if isinstance(output, Mapping):
-        for name in ("text", "content"):
-            if isinstance(output.get(name), str):
-                return _sound(output[name])
-    if isinstance(output, Sequence) and output and all(isinstance(turn, Mapping) for turn in output):
-        turns = [turn for turn in output if turn.get("role", "assistant") == "assistant"]
-        return "\n".join(_text(turn, where) for turn in turns)
-    raise InputError(f"{where}: expected text, got {str(output)[:60]!r}.")
-
-
-def _sound(text: str) -> str:
-    """``text`` without halves of surrogate pairs, which JSON can write but no tokenizer reads."""
-    return re.sub("[\ud800-\udfff]", "\ufffd", text)
-
-
-def _integer(digits: str) -> int | float:
-    """An integer of any length: Python refuses thousands of digits, but a field of no interest may hold them."""
-    return int(digits) if len(digits) < 1000 else float(digits)
+def _listed(things: Sequence[object]) -> str:
+    shown = [str(thing) or "the folder itself" for thing in things]
+    return ", ".join(shown if len(shown) <= 12 else [*shown[:6], "...", *shown[-5:]])

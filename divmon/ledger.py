@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ class RunRecord:
         measurements: Those on the branch that the run is on now, by step; a branch that was abandoned by resuming
             from an older checkpoint is passed over.
         gaps: Measurements that failed: step, error.
+        alerts: What was warned of, in the order of the file (`divmon.alerts.Alert` as JSON).
         start: The run's first record (settings).
     """
 
@@ -38,13 +40,14 @@ class RunRecord:
     measurements: tuple[Measurement, ...]
     gaps: tuple[Mapping[str, Any], ...]
     start: Mapping[str, Any]
+    alerts: tuple[Mapping[str, Any], ...] = ()
 
 
 class Ledger:
     """A folder with ``measurements.jsonl`` and ``completions/step-*.jsonl.gz``.
 
     Lines of ``measurements.jsonl`` carry a ``kind``: ``run`` (a start), ``resume``, ``measurement``, ``baseline``
-    (a measurement of another model) and ``gap`` (a measurement that failed).
+    (a measurement of another model), ``alert`` (what a measurement warns of) and ``gap`` (a measurement that failed).
 
     Args:
         folder: The folder, made when something is first written. ``of`` finds it from a run's output folder.
@@ -148,6 +151,29 @@ class Ledger:
         """Where the completions of one measurement are."""
         return self.folder / COMPLETIONS / f"{label}-{step:08d}.jsonl.gz"
 
+    def completions(self, measurement: Measurement, run_id: str) -> list[dict[str, Any]]:
+        """The completions of a measurement, a prompt a row (`divmon.recording.completion_rows`).
+
+        Args:
+            measurement: One of the ledger's.
+            run_id: The ledger's run; a measurement of another run is here as its baseline.
+
+        Returns:
+            The rows; empty where they were not kept.
+
+        Raises:
+            InputError: For a file that cannot be read.
+        """
+        foreign = measurement.kind == "baseline" or measurement.run_id != run_id
+        path = self.completions_path(measurement.step, "baseline" if foreign else "step")
+        if not path.is_file():
+            return []
+        try:
+            with gzip.open(path, "rt", encoding="utf-8") as file:
+                return [json.loads(line) for line in file]
+        except (OSError, EOFError, zlib.error, ValueError) as error:
+            raise InputError(f"{path}: not completions of divmon ({error}); restore or remove it.") from error
+
     def write_completions(self, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write completions, a prompt a line, whole or not at all.
 
@@ -175,7 +201,8 @@ def _followed(run: RunRecord | None, record: Mapping[str, Any]) -> RunRecord | N
     if kind == "resume":
         step = record["step"]
         kept = tuple(m for m in run.measurements if m.step <= step)
-        return replace(run, measurements=kept, gaps=tuple(gap for gap in run.gaps if gap["step"] <= step))
+        gaps, alerts = (tuple(line for line in lines if line["step"] <= step) for lines in (run.gaps, run.alerts))
+        return replace(run, measurements=kept, gaps=gaps, alerts=alerts)
     if kind == "baseline":
         return replace(run, baseline=Measurement.from_json(record))
     if kind == "measurement":
@@ -184,6 +211,8 @@ def _followed(run: RunRecord | None, record: Mapping[str, Any]) -> RunRecord | N
         return replace(run, baseline=run.baseline or made, measurements=(*others, made))
     if kind == "gap":
         return replace(run, gaps=(*run.gaps, {"step": record["step"], **record}))
+    if kind == "alert":
+        return replace(run, alerts=(*run.alerts, {"step": record["step"], **record["alert"]}))
     return run
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from divmon import stats
 from divmon.errors import InputError
-from divmon.ledger import Ledger
+from divmon.ledger import Ledger, RunRecord
 from divmon.measurement import Measurement, comparison_problem
 from divmon.protocols import FloatArray
 
@@ -183,16 +183,31 @@ def checkpoints_of_runs(runs: Sequence[str]) -> tuple[Values, list[Checkpoint]]:
         InputError: If a name tells no stage, a ledger is missing or empty, or ledgers cannot be compared, in which case
             it says which and why.
     """
-    checkpoints: list[Checkpoint] = []
-    base: Measurement | None = None
-    base_of = ""
+    records = []
     for run in runs:
         name, _, path = run.rpartition("=")
         label = name or Path(path).resolve().name
-        lineage, stage = stage_of(label)
+        stage_of(label)  # a name without a stage is said before its ledger is read
         found = Ledger.of(path).read()
         if found is None or found.baseline is None or not found.measurements:
             raise InputError(f"{path} has a ledger without a measurement.")
+        records.append((label, found))
+    return checkpoints_of_records(records)
+
+
+def checkpoints_of_records(records: Sequence[tuple[str, RunRecord]]) -> tuple[Values, list[Checkpoint]]:
+    """The same of runs that were read already, each under a label that tells its stage.
+
+    Raises:
+        InputError: As ``checkpoints_of_runs``.
+    """
+    checkpoints: list[Checkpoint] = []
+    base: Measurement | None = None
+    base_of = ""
+    for label, found in records:
+        lineage, stage = stage_of(label)
+        if found.baseline is None or not found.measurements:
+            raise InputError(f"{label} has no measurement.")
         if base is None:
             base, base_of = found.baseline, label
         for measured, what in ((found.baseline, "the baseline"), (found.measurements[-1], "the last measurement")):
@@ -234,11 +249,14 @@ def _values(measurement: Measurement) -> dict[str, list[str]]:
 
 
 def _values_by_task(measurement: Measurement) -> Values:
+    """Values of the tasks that a metric means something on: a measurement of several has a summary for each."""
     tasks = measurement.prompts.tasks
-    return {
+    values = {
         metric: {
             task: np.array([v for v, of in zip(summary.per_prompt, tasks, strict=True) if of == task], dtype=float)
             for task in dict.fromkeys(tasks)
+            if not measurement.tasks or metric in measurement.tasks[task]
         }
         for metric, summary in measurement.metrics.items()
     }
+    return {metric: of_tasks for metric, of_tasks in values.items() if of_tasks}

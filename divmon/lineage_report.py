@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from divmon.lineage import AVERAGE, Attribution, Part
+from divmon.lineage import AVERAGE, STAGES, Attribution, Part
 from divmon.measurement import SCHEMA, to_plain
 from divmon.reading import NAMES
 
-_TITLES = {"think": "Think", "instruct": "Instruct", "rl_zero": "RL-Zero"}
+TITLES = {"think": "Think", "instruct": "Instruct", "rl_zero": "RL-Zero"}
 
 
 def as_json(attribution: Attribution, paper: Attribution | None = None) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def as_markdown(attribution: Attribution, paper: Attribution | None = None) -> s
         lines = [
             f"### {NAMES[metric]}",
             "",
-            "| task | " + " | ".join(f"{_TITLES.get(lineage, lineage)} {name}" for lineage, name in columns) + " |",
+            "| task | " + " | ".join(f"{TITLES.get(lineage, lineage)} {name}" for lineage, name in columns) + " |",
             "|---|" + "---:|" * len(columns),
         ]
         for task in tasks:
@@ -93,8 +93,19 @@ def as_markdown(attribution: Attribution, paper: Attribution | None = None) -> s
     return "\n\n".join(blocks) + "\n"
 
 
-def plot(attribution: Attribution, path: str | Path, paper: Attribution | None = None) -> Path:
+def plot(
+    attribution: Attribution,
+    path: str | Path,
+    paper: Attribution | None = None,
+    repeats: Sequence[Attribution] = (),
+) -> Path:
     """Draw each lineage's averages: from 100% at the base down (or up) stage by stage, the paper's as open circles.
+
+    Args:
+        attribution: What is drawn.
+        path: The PNG.
+        paper: The paper's attribution.
+        repeats: The same lineages with other seeds, as thin lines.
 
     Returns:
         ``path``.
@@ -109,7 +120,9 @@ def plot(attribution: Attribution, path: str | Path, paper: Attribution | None =
     for metric, panel in zip(metrics, panels, strict=True):
         for number, (lineage, tasks) in enumerate(attribution[metric].items()):
             colour = f"C{number}"
-            _draw(panel, tasks[AVERAGE], colour, _TITLES.get(lineage, lineage), filled=True)
+            for repeat in repeats:
+                panel.plot(*curve(repeat[metric][lineage][AVERAGE]), color=colour, linewidth=0.7, alpha=0.5)
+            _draw(panel, tasks[AVERAGE], colour, TITLES.get(lineage, lineage), filled=True)
             published = (paper or {}).get(metric, {}).get(lineage, {}).get(AVERAGE)
             if published is not None:
                 _draw(panel, published, colour, None, filled=False)
@@ -121,8 +134,8 @@ def plot(attribution: Attribution, path: str | Path, paper: Attribution | None =
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("percent of base", fontsize=9)
     panels[0].legend(frameon=False, fontsize=8)
-    if paper is not None:
-        figure.text(0.99, 0.0, "open circles: the paper, Olmo 3 7B", ha="right", va="bottom", fontsize=7)
+    notes = ["open circles: the paper, Olmo 3 7B"] * (paper is not None) + ["thin: each seed"] * bool(repeats)
+    figure.text(0.99, 0.0, "; ".join(notes), ha="right", va="bottom", fontsize=7)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
@@ -130,14 +143,7 @@ def plot(attribution: Attribution, path: str | Path, paper: Attribution | None =
 
 
 def _draw(panel: Any, parts: dict[str, Part], colour: str, label: str | None, filled: bool) -> None:
-    places, heights = [0], [100.0]
-    for place, stage in enumerate(("sft", "dpo", "rl"), 1):
-        if stage in parts:
-            places.append(place)
-            heights.append(heights[-1] + parts[stage].percent)
-    if len(places) == 1:  # RL-Zero
-        places.append(3)
-        heights.append(parts["retained"].percent)
+    places, heights = curve(parts)
     style = {"marker": "o", "markersize": 5, "linewidth": 1.8 if filled else 0.8}
     if not filled:
         style |= {"markerfacecolor": "white", "linestyle": ":"}
@@ -145,6 +151,19 @@ def _draw(panel: Any, parts: dict[str, Part], colour: str, label: str | None, fi
     low, high = parts["retained"].interval
     if filled and math.isfinite(low):
         panel.vlines(places[-1], low, high, color=colour, linewidth=1.2)
+
+
+def curve(parts: dict[str, Part]) -> tuple[list[int], list[float]]:
+    """Places on the axis of stages, and the percent of base there."""
+    places, heights = [0], [100.0]
+    for place, stage in enumerate(STAGES, 1):
+        if stage in parts:
+            places.append(place)
+            heights.append(heights[-1] + parts[stage].percent)
+    if len(places) == 1:  # RL-Zero
+        places.append(3)
+        heights.append(parts["retained"].percent)
+    return places, heights
 
 
 def _mapped(attribution: Attribution, value: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ EVALUATION_PREFIX = "eval_divmon/"
 
 
 def logged_values(
-    measurement: Measurement | None, metrics: Sequence[str], tasks: Sequence[str] = ()
+    measurement: Measurement | None, metrics: Sequence[str], tasks: Sequence[str] = (), verified: Sequence[str] = ()
 ) -> dict[str, float]:
     """Every logged key, without its prefix, with NaN for what was not measured.
 
@@ -20,10 +20,13 @@ def logged_values(
         measurement: What was measured, or None for a measurement that failed.
         metrics: The metrics that were asked for.
         tasks: The tasks, where there are several: their values stand under ``<task>/<metric>``.
+        verified: Those of the tasks that have a verifier (``PromptSet.verified_tasks``), of which there should be an
+            accuracy; one that the measurement has is there in any case.
 
     Returns:
-        ``<metric>`` and ``<metric>_retained`` for each metric (and task), ``entropy`` (nats a token), ``truncated`` and
-        ``repeated`` (shares, 0 to 1) and ``seconds``.
+        ``<metric>`` and ``<metric>_retained`` for each metric (and task), ``accuracy`` (0 to 1) where prompts have a
+        verifier (and for each such task), ``entropy`` (nats a token), ``truncated`` and ``repeated`` (shares, 0 to 1)
+        and ``seconds``.
     """
     values: dict[str, float] = {}
     scopes = {"": measurement.metrics if measurement else {}}
@@ -34,6 +37,13 @@ def logged_values(
             summary = summaries.get(metric)
             values[f"{scope}{metric}"] = summary.mean if summary else math.nan
             values[f"{scope}{metric}_retained"] = summary.retained if summary else math.nan
+    accuracy = measurement.accuracy if measurement else None
+    if accuracy or verified:
+        values["accuracy"] = accuracy.mean if accuracy else math.nan
+    found = accuracy.tasks if accuracy else {}
+    for task in tasks if len(tasks) > 1 else ():
+        if task in found or task in verified:
+            values[f"{task}/accuracy"] = found[task].mean if task in found else math.nan
     for name in ("entropy", "truncated", "repeated"):
         values[name] = getattr(measurement.validity, name) if measurement else math.nan
     values["seconds"] = sum(measurement.seconds.values()) if measurement else math.nan

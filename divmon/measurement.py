@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from divmon.errors import InputError
@@ -41,6 +41,33 @@ class MetricSummary:
 
 
 UNMEASURED = MetricSummary(mean=math.nan)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many completions are right, over the prompts that have a verifier.
+
+    Attributes:
+        mean: Share of a prompt's completions that verify, 0 to 1: mean over prompts (over tasks: mean of the tasks').
+        interval: 95% bootstrap interval of the mean over prompts.
+        change: Mean now - mean at the baseline, -1 to 1, over the prompts verified at both; a difference, not a
+            fraction retained, since a baseline may well be 0.
+        change_interval: Its paired 95% bootstrap interval.
+        change_p: Two-sided p-value of the paired change against the baseline.
+        per_prompt: One share a prompt in the prompt set's order, NaN where there is no verifier.
+        verifiers: What verified each prompt, its name and a digest of the ground truth (``math:0f3a9c21``), empty where
+            there is none; shares of different ones are never compared.
+        tasks: The same for each task that has a verifier, where the prompts have several tasks.
+    """
+
+    mean: float
+    interval: Interval = NO_INTERVAL
+    change: float = math.nan
+    change_interval: Interval = NO_INTERVAL
+    change_p: float = math.nan
+    per_prompt: tuple[float, ...] = ()
+    verifiers: tuple[str, ...] = ()
+    tasks: Mapping[str, Accuracy] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,6 +125,7 @@ class Measurement:
         time: When it ended, ISO 8601 in UTC.
         metrics: A summary for each metric.
         tasks: The same for each task, where there are several.
+        accuracy: How many completions are right; None where no prompt has a verifier.
         validity: Whether the completions are sound.
         prompts: Which prompts.
         baseline: What ``retained`` compares with: ``run_id``, ``step`` and ``source``; empty for the baseline itself.
@@ -113,6 +141,7 @@ class Measurement:
     time: str
     metrics: Mapping[str, MetricSummary]
     tasks: Mapping[str, Mapping[str, MetricSummary]]
+    accuracy: Accuracy | None
     validity: Validity
     prompts: PromptRecord
     baseline: Mapping[str, Any]
@@ -137,12 +166,15 @@ class Measurement:
                 raise InputError(
                     f"Measurement of schema {record['schema']}, this divmon reads up to {SCHEMA}: upgrade divmon."
                 )
-            fields = {field.name: record[field.name] for field in dataclasses.fields(cls)}
+            fields = {known.name: record[known.name] for known in dataclasses.fields(cls)}
+            if not isinstance(fields["step"], int):
+                raise TypeError(f"expected a whole number as step, got {fields['step']!r:.60}")
             fields["metrics"] = {name: _summary(value) for name, value in record["metrics"].items()}
             fields["tasks"] = {
                 task: {name: _summary(value) for name, value in metrics.items()}
                 for task, metrics in record["tasks"].items()
             }
+            fields["accuracy"] = None if record["accuracy"] is None else _accuracy(record["accuracy"])
             fields["validity"] = Validity(**{name: _number(value) for name, value in record["validity"].items()})
             prompts = record["prompts"]
             lists = {name: tuple(prompts[name]) for name in ("ids", "keys", "categories", "tasks")}
@@ -155,7 +187,7 @@ class Measurement:
 
 
 def comparison_problem(now: Measurement, baseline: Measurement, metric: str) -> str | None:
-    """Why ``metric`` cannot be compared between two measurements, in words; None where it can.
+    """Why ``metric`` (or ``accuracy``) cannot be compared between two measurements, in words; None where it can.
 
     Numbers of different prompts, sampling protocols, scoring conventions or encoders are never compared. The baseline
     may have more prompts: a run whose training data hold some of them leaves those out.
@@ -215,7 +247,7 @@ def _differing(before: Any, after: Any) -> tuple[Any, Any]:
 def to_plain(value: Any) -> Any:
     """Dataclasses to dictionaries, tuples to lists, NumPy's scalars to Python's, NaN and infinities to None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {known.name: to_plain(getattr(value, known.name)) for known in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -244,6 +276,19 @@ def _summary(record: Mapping[str, Any]) -> MetricSummary:
         change_p=_float(record["change_p"]),
         across=_float(record["across"]),
         per_prompt=tuple(_float(value) for value in record["per_prompt"]),
+    )
+
+
+def _accuracy(record: Mapping[str, Any]) -> Accuracy:
+    return Accuracy(
+        mean=_float(record["mean"]),
+        interval=_interval(record["interval"]),
+        change=_float(record["change"]),
+        change_interval=_interval(record["change_interval"]),
+        change_p=_float(record["change_p"]),
+        per_prompt=tuple(_float(value) for value in record["per_prompt"]),
+        verifiers=tuple(record["verifiers"]),
+        tasks={task: _accuracy(part) for task, part in record["tasks"].items()},
     )
 
 

@@ -10,32 +10,37 @@ import math
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from divmon import encoders
+from divmon.encoders.remembering import RememberingEncoder
 from divmon.errors import DivmonError
 from divmon.measurement import Measurement, PromptRecord, Validity
+from divmon.nearness import Nearness, neighbours
 from divmon.options import MonitorOptions
-from divmon.prompts import PromptSet, content_digest
-from divmon.protocols import NliClassifier, SentenceEncoder
+from divmon.prompt import content_digest
+from divmon.prompts import PromptSet
+from divmon.protocols import NliClassifier
 from divmon.provenance import git_state, package_versions
 from divmon.sampling.guard import preserved_rng
 from divmon.sampling.render import RenderedPrompt, Renderer, tokenizer_of
 from divmon.sampling.sampler import Processes, Progress, SampledPrompt, Samples, SingleProcess, sample
 from divmon.scoring import Scorer, Scores, ScoringSettings
-from divmon.summary import summarise
+from divmon.summary import accuracy_of, summarise
+from divmon.verification import Verification
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A measurement with the completions it was made of (on the first process; elsewhere without)."""
+    """A measurement with its completions and their neighbours (on the first process; elsewhere without)."""
 
     measurement: Measurement
     samples: Samples | None
+    nearness: tuple[Nearness, ...] = ()
 
 
 class Monitor:
@@ -49,10 +54,13 @@ class Monitor:
     def __init__(self, prompts: PromptSet, options: MonitorOptions) -> None:
         self.prompts = prompts
         self.options = options
-        self._encoder: SentenceEncoder | None = None
+        self._encoder: RememberingEncoder | None = None
         self._nli: NliClassifier | None = None
         self._missing: dict[str, str] = {}
         self._loaded = False
+        self._verification = Verification(prompts)
+        self._without = [prompt.without for prompt in prompts]
+        self._meant = [name for name in options.metrics if any(name not in names for names in self._without)]
 
     def measure(
         self,
@@ -63,6 +71,7 @@ class Monitor:
         step: int = 0,
         epoch: float = 0.0,
         baseline: Measurement | None = None,
+        baseline_rows: Sequence[Mapping[str, Any]] = (),
         kind: str = "measurement",
         processes: Processes | None = None,
         synced: bool = False,
@@ -77,6 +86,8 @@ class Monitor:
             step: Optimizer steps done.
             epoch: Epochs done.
             baseline: What ``retained`` compares with; None makes the measurement its own baseline.
+            baseline_rows: The baseline's completions, as the ledger holds them, to tell how far the present ones are
+                from them; the first process's count.
             kind: ``measurement`` or ``baseline``.
             processes: The processes that share the sampling.
             synced: See ``sample``.
@@ -97,18 +108,20 @@ class Monitor:
             progress=progress,
         )
         found: Measurement | DivmonError | None = None
+        near: tuple[Nearness, ...] = ()
         if processes.index == 0:
             try:
                 with preserved_rng():
                     found = self._score(model, processing_class, samples, run_id, step, epoch, baseline, kind)
-            except Exception as error:
+                    near = neighbours(samples.prompts, baseline_rows, self._encoder)
+            except Exception as error:  # whatever it is, the other processes must hear of it, or they wait for ever
                 logger.debug("scoring failed", exc_info=True)
                 found = DivmonError(f"Scoring failed: {type(error).__name__}: {error}")
         found = processes.broadcast(found)
         if isinstance(found, DivmonError):
             raise found
         assert found is not None
-        return Outcome(found, samples if processes.index == 0 else None)
+        return Outcome(found, samples if processes.index == 0 else None, near)
 
     def render(self, processing_class: Any) -> list[RenderedPrompt]:
         """The prompts as the model gets them."""
@@ -138,7 +151,7 @@ class Monitor:
         device = self.options.encoder_device or samples.layout.device
         self._load_encoders(device)
         settings = ScoringSettings(
-            metrics=tuple(name for name in self.options.metrics if name not in self._missing),
+            metrics=tuple(name for name in self._meant if name not in self._missing),
             vocab_size=tokenizer_of(processing_class).vocab_size,
             nli_pairs=self.options.nli_pairs,
             seed=self.options.seed,
@@ -146,7 +159,8 @@ class Monitor:
         groups = [[completion.text for completion in prompt.completions] for prompt in samples.prompts]
         opened = [prompt.rendered.think_opened for prompt in samples.prompts]
         with self._encoders_on(device):
-            scores = Scorer(settings, self._encoder, self._nli).score(groups, opened_in_prompt=opened)
+            scores = Scorer(settings, self._encoder, self._nli).score(groups, opened, self._without)
+        shares = self._verification.shares(samples.prompts)
         seconds = {"sampling": samples.seconds, "scoring": time.perf_counter() - started}
         measurement = Measurement(
             run_id=run_id,
@@ -155,6 +169,7 @@ class Monitor:
             time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             metrics={},
             tasks={},
+            accuracy=None,
             validity=_validity(samples.prompts, scores),
             prompts=PromptRecord(
                 digest=self.prompts.digest,
@@ -170,18 +185,21 @@ class Monitor:
             provenance=self._provenance(model, samples),
             kind=kind,
         )
-        return summarise(measurement, scores, self.options.metrics, baseline, self.options.seed)
+        accuracy = accuracy_of(measurement, shares, self._verification.labels, baseline, self.options.seed)
+        measurement = dataclasses.replace(measurement, accuracy=accuracy)
+        return summarise(measurement, scores, self.options.metrics, baseline, self.options.seed, self._without)
 
     def _load_encoders(self, device: str) -> None:
         """Load once what the metrics need; a metric whose model is not to be had is left out and said once."""
         if self._loaded:
             return
-        wanted, options = set(self.options.metrics), self.options
+        wanted, options = set(self._meant), self.options
         if {"sbert", "vendi"} & wanted:
-            self._encoder = self._try(
+            loaded = self._try(
                 ("sbert", "vendi"),
                 lambda: encoders.load_sentence_encoder(options.sentence_encoder, preset=options.preset, device=device),
             )
+            self._encoder = None if loaded is None else RememberingEncoder(loaded)
         if "nli" in wanted:
             self._nli = self._try(
                 ("nli",), lambda: encoders.load_nli(options.nli, preset=options.preset, device=device)
@@ -245,7 +263,7 @@ class Monitor:
                 "name": getattr(config, "_name_or_path", None) or None,
                 "parameters": sum(parameter.numel() for parameter in model.parameters()),
             },
-            "missing": dict(self._missing),
+            "missing": self._missing | ({"accuracy": self._verification.fault} if self._verification.fault else {}),
         }
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from divmon.errors import InputError
-from divmon.metrics import METRICS
+from divmon.errors import InputError, near_miss
+from divmon.metrics import KNOWN, METRICS
 from divmon.sampling.settings import SamplingSettings, Thinking
 
 
@@ -32,9 +31,10 @@ class MonitorOptions:
         thinking: ``"full"``, ``"suppress"`` or None (see ``SamplingSettings``).
         max_think_tokens: Extra tokens for ``thinking="full"``.
         batch_tokens: Bound on rows x tokens of a batch; smaller needs less memory.
-        metrics: Any of ``ead``, ``sbert``, ``nli``, ``vendi``.
+        metrics: Any of ``ead``, ``sbert``, ``nli``, ``vendi``, and ``ast`` where the completions are Python.
         preset: ``"paper"`` for all-mpnet-base-v2 and roberta-large-mnli, ``"fast"`` for all-MiniLM-L6-v2 and
-            nli-MiniLM2-L6-H768 (a tenth of the scoring time; for a machine without a GPU).
+            nli-MiniLM2-L6-H768 (a tenth of the scoring time; for a machine without a GPU), ``"code"`` for
+            unixcoder-base, where the completions are programs; it has no NLI.
         sentence_encoder: A sentence-transformers model by name or path, in place of the preset's.
         nli: A sequence-classification model by name or path, in place of the preset's.
         nli_pairs: Aligned sentences that are scored for a pair of completions, or ``"all"``; the paper's is 3.
@@ -55,7 +55,7 @@ class MonitorOptions:
     max_think_tokens: int = 1024
     batch_tokens: int = 32768
     metrics: tuple[str, ...] = METRICS
-    preset: Literal["paper", "fast"] = "paper"
+    preset: Literal["paper", "fast", "code"] = "paper"
     sentence_encoder: str | Path | None = None
     nli: str | Path | None = None
     nli_pairs: int | Literal["all"] = 3
@@ -81,13 +81,13 @@ class MonitorOptions:
         names = self.metrics.split(",") if isinstance(self.metrics, str) else self.metrics
         object.__setattr__(self, "metrics", tuple(name.strip() for name in names))
         object.__setattr__(self, "tools", tuple(self.tools))
-        unknown = [name for name in self.metrics if name not in METRICS]
+        unknown = [name for name in self.metrics if name not in KNOWN]
         if unknown or not self.metrics:
-            raise InputError(f"metrics: expected some of {', '.join(METRICS)}, got {', '.join(unknown) or 'none'}.")
+            raise InputError(f"metrics: expected some of {', '.join(KNOWN)}, got {', '.join(unknown) or 'none'}.")
         if self.num_prompts < 1:
             raise InputError(f"num_prompts: expected at least 1, got {self.num_prompts}.")
-        if self.preset not in ("paper", "fast"):
-            raise InputError(f'preset: expected "paper" or "fast", got {self.preset!r}.')
+        if self.preset not in ("paper", "fast", "code"):
+            raise InputError(f'preset: expected "paper", "fast" or "code", got {self.preset!r}.')
 
     @classmethod
     def of(cls, options: Mapping[str, Any], others: Sequence[str] = ()) -> MonitorOptions:
@@ -104,9 +104,7 @@ class MonitorOptions:
         known = [*others, *fields]
         for name in options:
             if name not in fields:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
-                raise InputError(f"Unknown option {name!r}: {hint}")
+                raise InputError(f"Unknown option {name!r}: {near_miss(name, known)}")
         return cls(**options)
 
     def sampling(self) -> SamplingSettings:
@@ -128,7 +126,7 @@ class OptionKeywords(TypedDict, total=False):
     max_think_tokens: int
     batch_tokens: int
     metrics: tuple[str, ...]
-    preset: Literal["paper", "fast"]
+    preset: Literal["paper", "fast", "code"]
     sentence_encoder: str | Path | None
     nli: str | Path | None
     nli_pairs: int | Literal["all"]

@@ -1,4 +1,4 @@
-"""Prompts to monitor: bundled, from a list, a file or a dataset."""
+"""Prompts to monitor: bundled, of the paper's tasks, from a list, a file or a dataset."""
 
 from __future__ import annotations
 
@@ -7,96 +7,14 @@ import hashlib
 import importlib.resources
 import itertools
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from divmon.errors import InputError
-
-Message = Mapping[str, Any]
-
-
-def content_digest(content: Any) -> str:
-    """32 hex digits of JSON-like content, the same in every process; functions count by their description."""
-    encoded = json.dumps(content, sort_keys=True, default=_described, ensure_ascii=False).encode()
-    return hashlib.blake2b(encoded, digest_size=16).hexdigest()
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """One prompt. Exactly one of ``text``, ``messages`` and ``token_ids`` is set.
-
-    Attributes:
-        id: Name within its set.
-        text: The prompt as a string.
-        messages: The prompt as a conversation (role and content a turn).
-        token_ids: The prompt as tokens, where a prepared dataset kept nothing else.
-        chat: Whether ``text`` becomes a user turn where the model has a chat template; a dataset's plain ``prompt``
-            column does not, since the trainer does not template it either.
-        tools: Tool schemas for the chat template.
-        template_kwargs: The row's own chat-template arguments.
-        category: The kind of prompt, for reports.
-        task: The evaluation task; values are averaged within a task, then over tasks.
-    """
-
-    id: str
-    text: str | None = None
-    messages: tuple[Message, ...] | None = None
-    token_ids: tuple[int, ...] | None = None
-    chat: bool = True
-    tools: tuple[Any, ...] | None = None
-    template_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    category: str = ""
-    task: str = "default"
-
-    def __post_init__(self) -> None:
-        given = [value for value in (self.text, self.messages, self.token_ids) if value is not None]
-        if len(given) != 1 or given[0] == ():
-            raise InputError(f"prompt {self.id}: expected one of text, messages and token_ids, got {len(given)}.")
-
-    @cached_property
-    def key(self) -> str:
-        """What identifies the prompt whatever set it is in: 32 hex digits. Its sampling noise hangs on this."""
-        content = [
-            self.text,
-            self.messages,
-            self.token_ids,
-            self.chat,
-            self.tools,
-            dict(self.template_kwargs),
-        ]
-        return content_digest(content)
-
-    @property
-    def plain_text(self) -> str:
-        """The prompt's words without roles and system turn, for display and comparison; empty for tokens."""
-        if self.text is not None:
-            return self.text
-        turns = [turn for turn in self.messages or () if turn.get("role") != "system"]
-        return "\n\n".join(content_text(turn) for turn in turns)
-
-
-def _described(value: Any) -> str:
-    """A value JSON has no form for (a tool that is a function, say), the same in every process."""
-    name = getattr(value, "__qualname__", None)
-    return f"{value.__module__}.{name}" if name else re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
-
-
-def content_text(message: Message) -> str:
-    """The text of one turn, whose content may be a string or a list of parts."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list | tuple) else ()
-    return "".join(part if isinstance(part, str) else str(part.get("text") or "") for part in parts)
-
-
-def normalise(text: str) -> str:
-    """``text`` in lower case with single spaces: how prompts are compared with training data."""
-    return " ".join(text.casefold().split())
+from divmon.prompt import Prompt, prompt_of_value
 
 
 @dataclass(frozen=True)
@@ -136,6 +54,11 @@ class PromptSet:
         """The tasks in order of first appearance."""
         return tuple(dict.fromkeys(prompt.task for prompt in self))
 
+    @property
+    def verified_tasks(self) -> tuple[str, ...]:
+        """Those of the tasks of which at least one prompt is verifiable, so that there is an accuracy."""
+        return tuple(dict.fromkeys(prompt.task for prompt in self if prompt.verifiable))
+
     def take(self, count: int) -> PromptSet:
         """The first ``count`` prompts, shared evenly between the tasks."""
         queues = [[prompt for prompt in self if prompt.task == task] for task in self.tasks]
@@ -163,6 +86,9 @@ class PromptSet:
     def from_file(cls, path: str | Path) -> PromptSet:
         """Read a JSONL file: a string a line, or an object with ``prompt`` (string or chat) or ``messages``.
 
+        Beside it an object may have ``id``, ``category``, ``task``, ``tools``, ``chat_template_kwargs``, and
+        ``verifier`` with ``ground_truth``.
+
         Raises:
             InputError: For an unreadable file or line, which is named by its number.
         """
@@ -173,14 +99,14 @@ class PromptSet:
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(
                 f"Cannot read the prompts of {str(path)!r} ({error}): expected a JSONL file; prompts themselves are "
-                "given as a list."
+                "given as a list, tasks by name (`divmon tasks` lists them)."
             ) from error
         prompts = []
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
-                prompts.append(_from_value(json.loads(line), str(number)))
+                prompts.append(prompt_of_value(json.loads(line), str(number)))
             except json.JSONDecodeError as error:
                 raise InputError(
                     f"{path}, line {number}: expected a JSON string or object, got {line.strip()[:40]!r} ({error.msg})."
@@ -190,14 +116,47 @@ class PromptSet:
         return cls(tuple(prompts), source=path.name)
 
     @classmethod
-    def of(cls, prompts: PromptSet | str | Path | Sequence[Any]) -> PromptSet:
-        """Turn what a user gives into a set: a set, a JSONL file, or a list of strings, chats or rows.
+    def of_tasks(
+        cls,
+        names: str | Sequence[str],
+        *,
+        per_task: int | None = None,
+        seed: int = 42,
+        folder: str | Path | None = None,
+    ) -> PromptSet:
+        """The prompts of the paper's tasks (`divmon.tasks`), those of each under its name.
+
+        Args:
+            names: ``"gsm8k"``, ``"gsm8k,ifeval"``, a list of names, or ``"all"``. A name with ``:sample`` behind it
+                asks for the few items that divmon ships, which also stand in where there is no hub.
+            per_task: Prompts of each task; default: the paper's number, mostly 500.
+            seed: Chooses them; the default is the paper's.
+            folder: A folder that holds the data sets under their names (``openai/gsm8k``), in place of the hub.
 
         Raises:
-            InputError: For anything else, and for an empty list.
+            InputError: For an unknown name, or a data set that is not to be had.
         """
+        from divmon.tasks import load_tasks
+
+        found = load_tasks(names, per_task=per_task, seed=seed, folder=folder)
+        return cls(found.prompts, source=found.source)
+
+    @classmethod
+    def of(cls, prompts: PromptSet | str | Path | Sequence[Any]) -> PromptSet:
+        """Turn what a user gives into a set: a set, names of tasks, a JSONL file, or a list of strings, chats or rows.
+
+        A string is the name of a task, or several with commas between them (`of_tasks`), else a file's name; a file
+        that is called like a task is given as a ``Path``, or as ``./gsm8k``.
+
+        Raises:
+            InputError: For anything else, for an empty list, and for a list of nothing but names of tasks.
+        """
+        from divmon.tasks import is_task, names_tasks
+
         if isinstance(prompts, PromptSet):
             return prompts
+        if isinstance(prompts, str) and names_tasks(prompts):
+            return cls.of_tasks(prompts)
         if isinstance(prompts, str | Path):
             return cls.from_file(prompts)
         if not isinstance(prompts, Iterable) or isinstance(prompts, Mapping | bytes):
@@ -205,81 +164,9 @@ class PromptSet:
                 "prompts: expected a list of strings or chats, a JSONL file or a PromptSet, "
                 f"got {type(prompts).__name__}."
             )
-        return cls(tuple(_from_value(value, str(index)) for index, value in enumerate(prompts)), source="list")
-
-
-def _from_value(value: Any, name: str) -> Prompt:
-    if isinstance(value, Prompt):
-        return value
-    if isinstance(value, str):
-        return Prompt(id=name, text=value)
-    row = value if isinstance(value, Mapping) else {"messages": value}
-    name = str(row.get("id", name))
-    messages = row.get("messages")
-    if is_chat(messages) and messages[-1]["role"] != "assistant" and not row.get("prompt"):
-        # Somebody who ends a chat with a question asks for its answer, whatever was answered before.
-        return _prompt_of_chat(messages, row, name)
-    prompt = prompt_of_row(row, name)
-    if prompt is not None:
-        return dataclasses.replace(prompt, chat=True)
-    raise InputError(
-        f"prompt {name}: expected a string, a chat (list of turns with role and content) or an object with "
-        f"'prompt' or 'messages', got {str(value)[:80]!r}."
-    )
-
-
-def is_chat(value: Any) -> TypeGuard[Sequence[Message]]:
-    """Whether ``value`` is a conversation: turns with a role each, at least one."""
-    return (
-        isinstance(value, list | tuple)
-        and len(value) > 0
-        and all(isinstance(turn, Mapping) and isinstance(turn.get("role"), str) for turn in value)
-    )
-
-
-def _prompt_of_chat(turns: Sequence[Message], row: Mapping[str, Any], name: str) -> Prompt:
-    return Prompt(id=name, messages=tuple(dict(turn) for turn in turns), **_settings(row, name))
-
-
-def _settings(row: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """What a row says beside its prompt."""
-    tools = row.get("tools")
-    if isinstance(tools, str):
-        try:
-            tools = json.loads(tools)
-        except json.JSONDecodeError as error:
-            raise InputError(f"prompt {name}: 'tools' is a string but not JSON ({error}).") from error
-    return {
-        "tools": tuple(tools) if tools else None,
-        "template_kwargs": row.get("chat_template_kwargs") or {},
-        "category": str(row.get("category") or ""),
-        "task": str(row.get("task") or "default"),
-    }
-
-
-def prompt_of_row(row: Mapping[str, Any], name: str) -> Prompt | None:
-    """The prompt in a dataset's row, or None where the row keeps none in readable form.
-
-    ``prompt`` (a string, or a conversation that is the prompt as a whole: an assistant turn at its end is continued)
-    comes first, then ``messages`` up to the last assistant turn, which is the answer, then the turns that ``chosen``
-    and ``rejected`` share.
-
-    Raises:
-        InputError: If the row's tools cannot be read.
-    """
-    prompt = row.get("prompt")
-    if isinstance(prompt, str):
-        return Prompt(id=name, text=prompt, chat=False, **_settings(row, name))
-    if is_chat(prompt):
-        return _prompt_of_chat(prompt, row, name)
-    for messages in (row.get("messages"), row.get("conversations")):
-        if is_chat(messages):
-            answers = [index for index, turn in enumerate(messages) if turn["role"] == "assistant"]
-            turns = messages[: answers[-1]] if answers else messages
-            return _prompt_of_chat(turns, row, name) if turns else None
-    chosen, rejected = row.get("chosen"), row.get("rejected")
-    if is_chat(chosen) and is_chat(rejected):
-        pairs = zip(chosen, rejected, strict=False)
-        shared = [left for left, right in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
-        return _prompt_of_chat(shared, row, name) if shared else None
-    return None
+        values = list(prompts)
+        if values and all(isinstance(value, str) and is_task(value) for value in values):
+            raise InputError(
+                f"prompts: a list holds prompts, these are names of tasks: write {','.join(values)!r} in one string."
+            )
+        return cls(tuple(prompt_of_value(value, str(index)) for index, value in enumerate(values)), source="list")

@@ -8,28 +8,35 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from divmon.measurement import UNMEASURED, Measurement, MetricSummary
+from divmon.alerts import MOST_WITHOUT_ANSWER, risen, unsoundness
+from divmon.measurement import UNMEASURED, Accuracy, Measurement, MetricSummary
+from divmon.metrics import AXES, NAMES
 
-NAMES = {"ead": "EAD", "sbert": "SBERT", "nli": "NLI", "vendi": "Vendi"}
-_SHORT_AXES = {"ead": "lexical", "sbert": "semantic", "nli": "logical", "vendi": "modes"}
-AXES = {"ead": "lexical", "sbert": "semantic", "nli": "logical", "vendi": "effective modes"}
+_SHORT_AXES = {**AXES, "vendi": "modes"}
 
 
 def measurements_table(measurements: Sequence[Measurement]) -> Table:
-    """A table of measurements: each metric with its 95% interval and the percentage retained, and validity."""
+    """A table of measurements: each metric with the percentage retained, accuracy where there is one, and validity."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("step", justify="right", no_wrap=True)
     metrics = list(measurements[0].metrics) if measurements else []
+    verified = any(measurement.accuracy for measurement in measurements)
+    digits = 2 if verified else 3  # one column more must still fit into 80 characters
     for metric in metrics:
-        table.add_column(f"{NAMES[metric]} left\n{_SHORT_AXES[metric]}", justify="right", no_wrap=True)
+        heading = f"{NAMES[metric]}\nleft" if verified else f"{NAMES[metric]} left\n{_SHORT_AXES[metric]}"
+        table.add_column(heading, justify="right", no_wrap=True)
+    if verified:
+        table.add_column("acc", justify="right", no_wrap=True)
     # Entropy and the base's log-likelihood in nats a token; shares that were cut off, and that repeat another's text.
-    for name in ("entr-\nopy", "base\nlogp", "cut\noff", "same\ntext"):
+    for name in ("ent-\nropy", "base\nlogp", "cut\noff", "same\ntext"):
         table.add_column(name, justify="right", no_wrap=True)
     for measurement in measurements:
         cells = [str(measurement.step)]
         for metric in metrics:
             summary = measurement.metrics.get(metric, UNMEASURED)
-            cells.append(f"{format_number(summary.mean)} {format_percent(summary.retained):>4}")
+            cells.append(f"{format_number(summary.mean, digits)} {format_percent(summary.retained):>4}")
+        if verified:
+            cells.append(format_percent(measurement.accuracy.mean if measurement.accuracy else None))
         validity = measurement.validity
         cells += [
             format_number(validity.entropy, 2),
@@ -60,8 +67,23 @@ def verdict(measurements: Sequence[Measurement]) -> list[str]:
             continue
         interval = f"95% interval {_share(low)} to {_share(high)}"
         lines.append(f"{kept} ({interval}): {_direction(summary)}.")
+    if last.accuracy:
+        lines.append(_accuracy_line(last.accuracy))
     lines += _rot(measurements[0], measurements)
     return lines
+
+
+def _accuracy_line(accuracy: Accuracy) -> str:
+    """Accuracy and what became of it."""
+    low, high = (100 * bound for bound in accuracy.change_interval)
+    now = f"Accuracy: {format_percent(accuracy.mean)}"
+    if math.isnan(accuracy.change):
+        return f"{now}, not comparable with the baseline."
+    now = f"{now}, {100 * accuracy.change:+.0f} points"
+    if math.isnan(low):
+        return f"{now} (too few prompts for an interval)."
+    said = "it fell" if high < 0 else "it rose" if low > 0 else "no change can be told"
+    return f"{now} (95% interval {low:+.0f} to {high:+.0f}): {said}."
 
 
 def _share(fraction: float) -> str:
@@ -82,19 +104,12 @@ def _rot(first: Measurement, measurements: Sequence[Measurement]) -> list[str]:
     """Warnings that completions may not be sound, by the last measurement and by the first that rose suspiciously."""
     last = measurements[-1].validity
     lines = []
-    if last.empty + last.unclosed > 0.2:
+    if last.empty + last.unclosed > MOST_WITHOUT_ANSWER:
         lines.append(f"Beware: {format_percent(last.empty + last.unclosed)} of the completions have no answer.")
     for measurement in measurements:
-        before, now = first.validity, measurement.validity
-        rose = [NAMES[name] for name, summary in measurement.metrics.items() if summary.retained_interval[0] > 1]
-        unlikely = now.base_logprob < before.base_logprob - 1
-        if rose and (unlikely or now.entropy > 1.5 * before.entropy):
-            why = (
-                f"the base model finds the completions unlikely ({now.base_logprob:.1f} nats a token, "
-                f"{before.base_logprob:.1f} before)"
-                if unlikely
-                else f"the model's uncertainty rose too ({now.entropy:.1f} nats a token, {before.entropy:.1f} before)"
-            )
+        rose = [NAMES[name] for name in risen(measurement)]
+        why = unsoundness(measurement, first)
+        if rose and why:
             where = f"at step {measurement.step} {' and '.join(rose)}"
             lines.append(f"Beware: {where} rose, but {why}: read some, this may be rot.")
             break

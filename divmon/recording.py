@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,10 @@ def header(run_id: str) -> dict[str, Any]:
     return {"schema": SCHEMA, "run_id": run_id, "time": now}
 
 
-def record(outcome: Outcome, ledger: Ledger) -> None:
+def record(measurement: Measurement, rows: Iterable[Mapping[str, Any]], ledger: Ledger) -> None:
     """Write a measurement and its completions; the completions first, so that a recorded measurement has them."""
-    measurement = outcome.measurement
     label = "step" if measurement.kind == "measurement" else measurement.kind
-    ledger.write_completions(ledger.completions_path(measurement.step, label), completion_rows(outcome))
+    ledger.write_completions(ledger.completions_path(measurement.step, label), rows)
     ledger.append(measurement.to_json())
 
 
@@ -47,27 +46,35 @@ def record_outcome(
         ledger.append(header(run_id) | {"kind": "run", "step": outcome.measurement.step, "options": to_plain(options)})
         if baseline is not None and (baseline.run_id != run_id or baseline.kind == "baseline"):
             ledger.append(baseline.to_json() | {"kind": "baseline"})
-    record(outcome, ledger)
+    record(outcome.measurement, completion_rows(outcome), ledger)
 
 
 def completion_rows(outcome: Outcome) -> Iterator[dict[str, Any]]:
-    """The completions of a measurement, a prompt a row, with the field names that the paper's code reads."""
+    """The completions of a measurement, a prompt a row, with the field names that the paper's code reads.
+
+    ``key`` names the prompt across runs; ``baseline_distance`` and ``near_duplicate_of`` are those of `Nearness`.
+    """
     assert outcome.samples is not None
     measurement = outcome.measurement
-    for sampled in outcome.samples.prompts:
+    for place, sampled in enumerate(outcome.samples.prompts):
         prompt = sampled.rendered.prompt
+        near = outcome.nearness[place] if outcome.nearness else None
         yield to_plain(
             {
                 "task": prompt.task,
                 "input_id": prompt.id,
+                "key": prompt.key,
                 "prompt": prompt.plain_text or sampled.rendered.text,
                 "outputs": [completion.text for completion in sampled.completions],
                 "category": prompt.category,
                 "rendered_prompt": sampled.rendered.text,
+                "think_opened": sampled.rendered.think_opened,
                 "tokens": [len(completion.token_ids) for completion in sampled.completions],
                 "truncated": [completion.truncated for completion in sampled.completions],
                 "entropy": [completion.entropy for completion in sampled.completions],
                 "logprob": [completion.logprob for completion in sampled.completions],
+                "baseline_distance": near and near.distances,
+                "near_duplicate_of": near and near.repeats,
                 "step": measurement.step,
                 "run_id": measurement.run_id,
             }

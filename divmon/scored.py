@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from divmon import encoders
-from divmon.errors import DivmonError, InputError, ModelNotFoundError
-from divmon.metrics import METRICS
+from divmon.errors import DivmonError, InputError, ModelNotFoundError, in_a_line
+from divmon.metrics import CODE_METRICS, METRICS
 from divmon.protocols import NliClassifier, SentenceEncoder
 from divmon.scoring import Scorer, Scores, ScoringSettings
 
@@ -18,9 +18,11 @@ _Model = TypeVar("_Model", SentenceEncoder, NliClassifier)
 def score(
     groups: Sequence[Sequence[str]],
     *,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] | None = None,
     vocab_size: int | None = None,
-    preset: Literal["paper", "fast"] = "paper",
+    code: bool = False,
+    correct: Sequence[Sequence[bool]] | None = None,
+    preset: Literal["paper", "fast", "code"] | None = None,
     sentence_encoder: str | Path | None = None,
     nli: str | Path | None = None,
     nli_pairs: int | Literal["all"] = 3,
@@ -32,9 +34,12 @@ def score(
 
     Args:
         groups: A list of completions for each prompt.
-        metrics: Any of ``ead``, ``sbert``, ``nli``, ``vendi``.
+        metrics: Any of ``ead``, ``sbert``, ``nli``, ``vendi`` and ``ast``; default: the first four, on code all but
+            ``nli``.
         vocab_size: The generating model's, needed for EAD.
-        preset: Which encoders (see ``MonitorOptions``).
+        code: The completions are Python programs, alone or in a code block: measure those.
+        correct: For each completion whether it is right; AST leaves out wrong ones.
+        preset: Which encoders (see ``MonitorOptions``); default: ``"paper"``, on code ``"code"``.
         sentence_encoder: A sentence-transformers model by name or path.
         nli: A sequence-classification model by name or path.
         nli_pairs: Aligned sentences that are scored for a pair of completions, or ``"all"``.
@@ -50,18 +55,60 @@ def score(
         ModelNotFoundError: If an encoder is not to be had.
     """
     settings = ScoringSettings(
-        metrics=tuple(metrics), vocab_size=vocab_size, nli_pairs=nli_pairs, unclosed=unclosed, keep_think=keep_think
+        metrics=default_metrics(code) if metrics is None else tuple(metrics),
+        vocab_size=vocab_size,
+        nli_pairs=nli_pairs,
+        unclosed=unclosed,
+        keep_think=keep_think,
+        code=code,
     )
-    if "ead" in settings.metrics and vocab_size is None:
+    loaded = load_scorer(settings, preset=preset, sentence_encoder=sentence_encoder, nli=nli, device=device)
+    return loaded.score(groups, correct=correct)
+
+
+def default_metrics(code: bool) -> tuple[str, ...]:
+    """What is measured where no metric is named."""
+    return CODE_METRICS if code else METRICS
+
+
+def default_preset(code: bool) -> Literal["paper", "code"]:
+    """Whose encoders are used where no preset is named."""
+    return "code" if code else "paper"
+
+
+def load_scorer(
+    settings: ScoringSettings,
+    *,
+    preset: Literal["paper", "fast", "code"] | None = None,
+    sentence_encoder: str | Path | None = None,
+    nli: str | Path | None = None,
+    device: str | None = None,
+) -> Scorer:
+    """A scorer with the encoders that its metrics need, for any number of sets of completions.
+
+    Args:
+        settings: What is computed.
+        preset: As for `score`, and likewise the others.
+        sentence_encoder: A sentence-transformers model by name or path.
+        nli: A sequence-classification model by name or path.
+        device: Where the encoders run.
+
+    Raises:
+        InputError: For settings that make no sense.
+        ModelNotFoundError: If an encoder is not to be had.
+    """
+    metrics = set(settings.metrics)
+    if "ead" in metrics and settings.vocab_size is None:
         raise InputError("EAD needs vocab_size: give the generating model's tokenizer.vocab_size, or leave out 'ead'.")
     encoder, classifier = None, None
-    if device is not None and set(settings.metrics) - {"ead"}:
+    if device is not None and metrics & {"sbert", "vendi", "nli"}:
         _check_device(device)
-    if {"sbert", "vendi"} & set(settings.metrics):
-        encoder = _load(encoders.load_sentence_encoder, "sentence encoder", sentence_encoder, preset, device)
-    if "nli" in settings.metrics:
-        classifier = _load(encoders.load_nli, "NLI classifier", nli, preset, device)
-    return Scorer(settings, encoder, classifier).score(groups)
+    chosen = default_preset(settings.code) if preset is None else preset
+    if {"sbert", "vendi"} & metrics:
+        encoder = _load(encoders.load_sentence_encoder, "sentence encoder", sentence_encoder, chosen, device)
+    if "nli" in metrics:
+        classifier = _load(encoders.load_nli, "NLI classifier", nli, chosen, device)
+    return Scorer(settings, encoder, classifier)
 
 
 def _check_device(device: str) -> None:
@@ -82,8 +129,7 @@ def _load(load: Callable[..., _Model], role: str, name: str | Path | None, prese
     except DivmonError:
         raise
     except Exception as error:
-        reason = (str(error).strip() or "no reason given").splitlines()[0]
         raise ModelNotFoundError(
-            f"The {role} {str(name or 'by default')!r} cannot be loaded ({type(error).__name__}: {reason:.200}): give "
+            f"The {role} {str(name or 'by default')!r} cannot be loaded ({in_a_line(error)}): give "
             f"the name or the complete folder of a {role}."
         ) from error

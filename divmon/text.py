@@ -1,4 +1,4 @@
-"""Text as the metrics see it: the answer without its reasoning, its sentences, its n-gram tokens.
+"""Text as the metrics see it: the answer without its reasoning, its sentences, its n-gram tokens, its code.
 
 This is the only place where ``<think>...</think>`` is taken off. Every function takes linear time.
 """
@@ -14,6 +14,10 @@ _CLOSE = "</think>"
 # A run of terminators followed by white space, or newlines. The look-behind and the possessive quantifier
 # let a match be tried only once per run, so a megabyte of dots takes linear time.
 _SENTENCE_END = re.compile(r"(?<![.!?])[.!?]++\s+|\n+")
+
+# A fence at the beginning of a line; the last one need not be closed (a stop sequence or the token limit took it).
+_FENCE = re.compile(r"^[ \t]*```+[ \t]*([\w+-]*)[^\n`]*\n(.*?)(?:^[ \t]*```+[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
+_PYTHON = ("python", "python3", "py", "py3")
 
 
 class _Stripped(NamedTuple):
@@ -119,3 +123,13 @@ def ngram_tokens(text: str) -> list[str]:
     As in the paper's code a deleted newline joins the words around it: ``"a\nb c."`` gives ``["ab", "c"]``.
     """
     return text.replace(".", "").replace("\n", "").split()
+
+
+def extract_code(answer: str) -> str:
+    """The last code block that says it is Python, else the last that says nothing, else all of the answer."""
+    blocks = [(language.lower(), code) for language, code in _FENCE.findall(answer)]
+    for languages in (_PYTHON, ("",)):
+        found = [code for language, code in blocks if language in languages]
+        if found:
+            return found[-1]
+    return answer

@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import importlib.util
@@ -101,7 +102,67 @@ def tiny_nli() -> _TinyNli:
 
 
 # ---------------------------------------------------------------------------------------------------------
-# End of the section above; add fixtures of other parts below, each under a heading of its own
+# Programs in a sandbox (sandbox, verifiers, rewards)
+# ---------------------------------------------------------------------------------------------------------
+
+
+def available(level: str) -> str:
+    """``level``, a kind of isolation; the test is skipped where this machine does not give it."""
+    from divmon.sandbox import run
+
+    if reason := run._fault(level):
+        pytest.skip(f"this machine gives no sandbox of the kind {level!r}: {reason}")
+    return level
+
+
+@pytest.fixture
+def sandbox() -> str:
+    """A machine on which programs are run in namespaces, the kind that is used where nothing else is asked for."""
+    return available("namespaces")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# A judge's server (judge, rewards)
+# ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def serve():
+    """Start a `tests.chat_server.FakeServer` for a function that replies; all end with the test."""
+    from tests.chat_server import FakeServer
+
+    servers = []
+
+    def start(reply):
+        server = FakeServer(reply)
+        servers.append(server)
+        return server.__enter__()
+
+    yield start
+    for server in servers:
+        server.__exit__()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Weights & Biases (backends, recipes)
+# ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wandb_folder(tmp_path, monkeypatch) -> Path:
+    """The folder that this test's W&B runs are written to, offline."""
+    import wandb
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    wandb.teardown()  # a process reads the settings once: those of an earlier test would stay
+    yield tmp_path
+    wandb.teardown()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Encoders without weights (callback, api, recipes)
 # ---------------------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from divmon.measurement import Measurement, MetricSummary, PromptRecord, Validity
+from divmon.measurement import Accuracy, Measurement, MetricSummary, PromptRecord, Validity
 from divmon.metrics import METRICS
 from divmon.scoring import Scores, TextValidity
 
@@ -35,6 +35,12 @@ def summary(mean: float = 0.5, retained: float = 0.8, low: float = 0.7, high: fl
     return MetricSummary(mean, (mean - 0.1, mean + 0.1), retained, (low, high), 0.01, 0.6, (mean - 0.1, mean + 0.1))
 
 
+def accuracy(mean: float = 0.4, change: float = -0.2, low: float = -0.3, high: float = -0.1) -> Accuracy:
+    """An accuracy that fell, for certain."""
+    both = ("math:00000000", "math:00000001")
+    return Accuracy(mean, (mean - 0.1, mean + 0.1), change, (low, high), 0.01, (mean - 0.1, mean + 0.1), both)
+
+
 def measurement(**changes: Any) -> Measurement:
     """A measurement of two prompts."""
     made = Measurement(
@@ -44,6 +50,7 @@ def measurement(**changes: Any) -> Measurement:
         time="2026-01-01T00:00:00+00:00",
         metrics={name: summary() for name in METRICS},
         tasks={},
+        accuracy=None,
         validity=VALIDITY,
         prompts=prompts(),
         baseline={"run_id": "r1", "step": 0, "kind": "measurement"},

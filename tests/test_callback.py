@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from datasets import Dataset
 from peft import LoraConfig
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
@@ -601,3 +602,45 @@ class TestFailures:
     def test_bad_arguments(self, arguments, expected):
         with pytest.raises(InputError, match=expected):
             DiversityCallback(**arguments)
+
+
+class TestAccuracy:
+    """Prompts with a verifier: the columns `verifier` and `ground_truth` of an evaluation set, or of given prompts."""
+
+    ROWS: ClassVar[list[dict[str, Any]]] = [
+        {
+            "prompt": [{"role": "user", "content": text}],
+            "verifier": "constraints" if number < 4 else None,
+            "ground_truth": '{"kind": "max_words", "count": 100}'
+            if number % 2
+            else '{"kind": "min_words", "count": 100}',
+        }
+        for number, text in enumerate(HELD_OUT)
+    ]
+
+    def test_of_the_evaluation_set(self, tmp_path):
+        callback = DiversityCallback(num_prompts=5, samples=2, max_new_tokens=4)
+        settings = {"eval_strategy": "steps", "eval_steps": 2}
+        trainer = trained(
+            GRPOTrainer(
+                model=tiny_llama(),
+                args=GRPOConfig(
+                    output_dir=str(tmp_path), **(COMMON | {"max_completion_length": 8, "num_generations": 4} | settings)
+                ),
+                reward_funcs=length_reward,
+                train_dataset=grpo_dataset(),
+                eval_dataset=Dataset.from_list(self.ROWS),
+                processing_class=tiny_tokenizer(),
+                callbacks=[callback],
+            )
+        )
+        assert rows(trainer, "divmon/accuracy") == {0: 0.5, 2: 0.5, 4: 0.5}
+        assert trainer.evaluate()["eval_divmon/accuracy"] == 0.5
+
+    def test_a_failed_measurement_has_the_key_in_an_evaluation(self, tmp_path, monkeypatch):
+        callback = DiversityCallback(prompts=self.ROWS, **SMALL)
+        trainer = sft(tmp_path, [callback], eval_dataset=held_out_chats())
+        monkeypatch.setattr("divmon.monitor.Scorer", None)
+        found = trainer.evaluate()
+        assert math.isnan(found["eval_divmon/accuracy"])
+        assert math.isnan(found["eval_divmon/ead"])

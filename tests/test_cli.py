@@ -264,9 +264,9 @@ def test_a_broken_line_is_named_by_number(run, write, line, words):
 def test_files_that_hold_nothing(run, write, tmp_path):
     refused(run("score", write(), *EAD), "holds no record")
     refused(run("score", write(b"", b"  "), *EAD), "holds no record")
-    refused(run("score", tmp_path, *EAD), "Is a directory")
+    refused(run("score", tmp_path, *EAD), "holds no completions (passed over: generations.jsonl)")
     refused(run("score", tmp_path / "missing", *EAD), "No such file")
-    refused(run("score", "", *EAD), "Is a directory")
+    refused(run("score", "", *EAD), "got an empty name")
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_printable():
         (["bogus"], ["No such command 'bogus'", "divmon --help"]),
         (["--bogus"], ["No such option: --bogus"]),
         (["score"], ["Missing argument"]),
-        (["score", "FILE", "extra"], ["unexpected extra argument", "extra"]),
+        (["score", "FILE", "extra"], ["Cannot read extra: No such file"]),
         (["score", "FILE", "--metrc", "ead"], ["No such option: --metrc", "--metrics"]),
         (["score", "--vocab-size", "9", "FILE", "--nli-pairs"], ["--nli-pairs", "requires an argument"]),
         (["score", "FILE", "--metrics", "foo"], ["--metrics: expected some of ead, sbert, nli, vendi", "'foo'"]),
@@ -339,7 +339,7 @@ def test_printable():
         (["score", "FILE", "--nli-pairs", "0"], ["--nli-pairs: expected a number", "'all'"]),
         (["score", "FILE", "--nli-pairs", "²"], ["--nli-pairs"]),
         (["score", "FILE", "--nli-pairs", "9" * 5000], ["--nli-pairs"]),
-        (["score", "FILE", "--preset", "best"], ["--preset: expected paper or fast, got 'best'"]),
+        (["score", "FILE", "--preset", "best"], ["--preset: expected paper or fast or code, got 'best'"]),
         (["score", "FILE", "--unclosed", "x"], ["--unclosed: expected drop or keep"]),
         (["score", "FILE", "--metrics", "nli", "--nli", "no/model"], ["'no/model'", "Remedy"]),
         (["score", "FILE", "--metrics", "nli", "--nli", "./nowhere"], ["nowhere is not there", "Remedy"]),

@@ -449,6 +449,12 @@ def online_python(code, **env):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.parametrize("endpoint", ["http://[::1", "no address", "http://127.0.0.1:1"])
+def test_endpoint_that_is_none_is_no_hub(endpoint, monkeypatch, capfd):
+    assert hub._answers.__wrapped__(endpoint, 3.0) is False
+    assert capfd.readouterr().err == ""
+
+
 def test_black_hole_hub_is_found_out_within_seconds(tmp_path):
     """An endpoint that takes connections and never answers costs one request of three seconds, once."""
     with socket.socket() as hole:
@@ -780,7 +786,7 @@ def test_altered_package_is_passed_over_and_named(monkeypatch):
 
 def test_unknown_preset():
     for call in (load_sentence_encoder, load_nli, describe):
-        with pytest.raises(InputError, match='"paper" or "fast", got \'small\''):
+        with pytest.raises(InputError, match='"paper", "fast" or "code", got \'small\''):
             call(preset="small")
 
 

@@ -12,7 +12,8 @@ import pytest
 from datasets import Dataset
 
 from divmon.errors import InputError
-from divmon.prompts import Prompt, PromptSet, normalise, prompt_of_row
+from divmon.prompt import Prompt, normalise, prompt_of_row
+from divmon.prompts import PromptSet
 
 USER = {"role": "user", "content": "what is two plus three?"}
 ANSWER = {"role": "assistant", "content": "it is five."}
@@ -47,6 +48,45 @@ class TestGiven:
         assert prompt.tools == ({"name": "f"},)
         continued = PromptSet.of([{"prompt": [USER, ANSWER]}]).prompts[0]
         assert continued.messages == (USER, ANSWER)
+
+    def test_objects_keep_verifiers(self):
+        truth = [{"kind": "max_words", "count": 3}]
+        rows = [
+            {"prompt": "a", "verifier": "math", "ground_truth": "42", "task": "m"},
+            {"messages": [USER], "verifier": "constraints", "ground_truth": truth, "task": "i"},
+            {"prompt": [USER, ANSWER], "verifier": None, "ground_truth": None, "task": "o"},
+            "b",
+        ]
+        found = PromptSet.of(rows)
+        assert [(prompt.verifier, prompt.ground_truth) for prompt in found] == [
+            ("math", "42"),
+            ("constraints", truth),
+            ("", None),
+            ("", None),
+        ]
+        assert found.verified_tasks == ("m", "i")
+        # They do not tell prompts apart: the same prompt is sampled with the same noise.
+        assert found.prompts[0].key == PromptSet.of(["a"]).prompts[0].key
+        assert found.digest == PromptSet.of([row if row == "b" else {**row, "verifier": None} for row in rows]).digest
+        assert found.take(2).prompts[0].ground_truth == "42"
+
+    @pytest.mark.parametrize(
+        ("row", "expected"),
+        [
+            (
+                {"prompt": "a", "verifier": "maths", "ground_truth": 4},
+                "prompt 0: Unknown verifier 'maths': did you mean",
+            ),
+            ({"prompt": "a", "id": "p", "verifier": "math"}, "prompt p: math: expected the right answer"),
+            (
+                Prompt(id="q", text="a", verifier="constraints", ground_truth=[]),
+                "prompt q: constraints: expected at least",
+            ),
+        ],
+    )
+    def test_a_ground_truth_is_checked_at_once(self, row, expected):
+        with pytest.raises(InputError, match=expected):
+            PromptSet.of([row])
 
     def test_a_set_and_a_dataset(self):
         given = PromptSet.bundled()
@@ -117,6 +157,12 @@ class TestFile:
     def test_a_bad_line_is_named_by_number(self, line, expected, tmp_path):
         with pytest.raises(InputError, match=expected):
             PromptSet.from_file(write(tmp_path, '"one"', "", line))
+
+    def test_verifiers(self, tmp_path):
+        path = write(tmp_path, '"one"', '{"prompt": "two", "verifier": "math", "ground_truth": "42"}')
+        assert [(prompt.verifier, prompt.ground_truth) for prompt in PromptSet.of(path)] == [("", None), ("math", "42")]
+        with pytest.raises(InputError, match="line 2: prompt 2: Unknown verifier 'x'"):
+            PromptSet.of(write(tmp_path, '"one"', '{"prompt": "two", "verifier": "x", "ground_truth": "42"}'))
 
     def test_unreadable(self, tmp_path):
         (tmp_path / "latin").write_bytes(b'"\xe9"')
@@ -222,7 +268,8 @@ class TestSet:
 
     def test_the_digest_is_the_same_in_every_process(self):
         code = (
-            "from divmon.prompts import Prompt, PromptSet\n"
+            "from divmon.prompt import Prompt\n"
+            "from divmon.prompts import PromptSet\n"
             "def tool(x: int) -> int: ...\n"
             "class Thing: ...\n"
             "p = Prompt('0', text='a', tools=(tool, {'b': 1, 'a': Thing()}), template_kwargs={'z': 1, 'y': None})\n"

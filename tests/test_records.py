@@ -25,6 +25,7 @@ from divmon.measurement import (
     to_plain,
 )
 from divmon.metrics import METRICS
+from divmon.nearness import Nearness
 from divmon.plots import plot_metrics
 from divmon.provenance import git_state, package_versions
 from divmon.reading import format_number, format_percent, measurements_table, verdict
@@ -427,9 +428,11 @@ class _Made:
 
 def outcome(whole):
     completion = _Made({"text": "a", "token_ids": [1, 2], "truncated": True, "entropy": math.nan, "logprob": -1.0})
-    prompt = _Made({"task": "t", "id": "0", "plain_text": "q", "category": "c"})
-    sampled = _Made({"rendered": _Made({"prompt": prompt, "text": "<q>"}), "completions": [completion]})
-    return _Made({"measurement": whole, "samples": _Made({"prompts": [sampled]})})
+    prompt = _Made({"task": "t", "id": "0", "key": "k", "plain_text": "q", "category": "c"})
+    rendered = _Made({"prompt": prompt, "text": "<q>", "think_opened": False})
+    sampled = _Made({"rendered": rendered, "completions": [completion]})
+    near = Nearness((0.25,), (None,))
+    return _Made({"measurement": whole, "samples": _Made({"prompts": [sampled]}), "nearness": (near,)})
 
 
 def test_outcomes_of_one_run_share_a_ledger_and_another_run_moves_it_aside(tmp_path):
@@ -448,6 +451,7 @@ def test_outcomes_of_one_run_share_a_ledger_and_another_run_moves_it_aside(tmp_p
     assert [row[name] for name in ("task", "input_id", "prompt", "outputs", "tokens", "entropy", "step")] == [
         *("t", "0", "q", ["a"], [2], [None], 5)
     ]
+    assert (row["key"], row["baseline_distance"], row["near_duplicate_of"]) == ("k", [0.25], [None])
     record_outcome(outcome(measurement(run_id="r2")), tmp_path, MonitorOptions())
     assert ledger.read().run_id == "r2"
     assert Ledger(tmp_path / FOLDER / "earlier" / "r1").read().run_id == "r1"

@@ -10,7 +10,7 @@ from tokenizers.processors import TemplateProcessing
 from trl.data_utils import apply_chat_template
 
 from divmon.errors import InputError
-from divmon.prompts import Prompt
+from divmon.prompt import Prompt
 from divmon.sampling.render import Renderer, encode, tokenizer_of
 from tests.tiny import CHAT_TEMPLATE, tiny_tokenizer
 

@@ -13,7 +13,7 @@ from scipy import stats
 from transformers import GenerationConfig, TopPLogitsWarper
 
 from divmon.errors import InputError
-from divmon.prompts import Prompt
+from divmon.prompt import Prompt
 from divmon.sampling.batches import Batch, pack
 from divmon.sampling.coupled import CoupledSampler
 from divmon.sampling.generate import BatchGenerator

@@ -13,7 +13,8 @@ from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTr
 
 from divmon.errors import InputError
 from divmon.options import MonitorOptions
-from divmon.prompts import Prompt, PromptSet
+from divmon.prompt import Prompt
+from divmon.prompts import PromptSet
 from divmon.sampling.render import Renderer
 from divmon.trainer import data
 from divmon.trainer.choice import choose_prompts, with_trainer_settings

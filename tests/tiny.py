@@ -52,20 +52,25 @@ def tiny_tokenizer(chat: bool = True) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+SIZES: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.3,
+    "attention_dropout": 0.1,
+}
+OLMO3_LAYERS: dict[str, Any] = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 8}
+
+
 def _settings(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    return {
+    return SIZES | {
         "vocab_size": 324,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 512,
-        "initializer_range": 0.3,
         "pad_token_id": tokenizer.pad_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "bos_token_id": None,
-        "attention_dropout": 0.1,
     }
 
 
@@ -80,10 +85,7 @@ def tiny_olmo3(seed: int = 0) -> Olmo3ForCausalLM:
     """A random Olmo 3 with one sliding-window and one full-attention layer."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        config = Olmo3Config(
-            **_settings(tiny_tokenizer()), layer_types=["sliding_attention", "full_attention"], sliding_window=8
-        )
-        return Olmo3ForCausalLM(config).eval()
+        return Olmo3ForCausalLM(Olmo3Config(**_settings(tiny_tokenizer()), **OLMO3_LAYERS)).eval()
 
 
 QUESTIONS = [f"tell me about the {thing}" for thing in ("sea", "sky", "wind", "hills", "cat", "map", "house", "story")]

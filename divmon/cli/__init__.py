@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.exceptions import TyperException  # typer carries its own click; the package click has other classes
 
-from divmon.cli import doctor, lineage, score
+from divmon.cli import doctor, lineage, recipe, report, score, tasks, wandb_workspace
 from divmon.cli.terminal import printable
 from divmon.errors import DivmonError
 
@@ -26,7 +26,11 @@ app = typer.Typer(
 )
 app.command("score")(score.score)
 app.command("lineage")(lineage.lineage)
+app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
+app.command("tasks")(tasks.tasks)
+app.command("wandb-workspace")(wandb_workspace.wandb_workspace)
+app.add_typer(recipe.app, name="recipe")
 
 
 @app.callback()

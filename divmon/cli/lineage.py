@@ -15,7 +15,9 @@ from divmon.errors import InputError
 def lineage(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(help="Run folders named after their stage (think-sft, rl-zero-math), or NAME=FOLDER."),
+        typer.Argument(
+            help="Run folders named after their stage (think-sft), NAME=FOLDER, or one CSV table of values."
+        ),
     ] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Use the paper's published tables.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of Markdown.")] = False,
@@ -26,6 +28,7 @@ def lineage(
     """Attribute the change of diversity to SFT, DPO and RL, in percent of the base model."""
     from divmon import lineage as attribution_of
     from divmon import lineage_report as report
+    from divmon import lineage_table
 
     if paper == bool(runs):
         raise InputError("Name either the run folders of a lineage or --paper.")
@@ -33,7 +36,12 @@ def lineage(
     if paper:
         found, beside = published, None
     else:
-        found, beside = attribution_of.attribute(*attribution_of.checkpoints_of_runs(runs or [])), published
+        given = runs or []
+        tables = [run for run in given if run.endswith(lineage_table.SUFFIX)]
+        if tables and len(given) > 1:
+            raise InputError(f"Name either run folders or one table, not {tables[0]} and others.")
+        read = lineage_table.checkpoints_of_table(tables[0]) if tables else attribution_of.checkpoints_of_runs(given)
+        found, beside = attribution_of.attribute(*read), published
     document = json.dumps(report.as_json(found, beside), indent=1, allow_nan=False)
     if output_dir is not None:
         try:

@@ -1,29 +1,53 @@
-"""``divmon score``: the metrics of a file of generations."""
+"""``divmon score``: the metrics of completions that were generated elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import typer
 
-from divmon.cli.terminal import console, printable
-from divmon.errors import InputError
-from divmon.generations import GenerationRecord, read_generations
-from divmon.metrics import METRICS
+from divmon.errors import InputError, in_a_line
+from divmon.generations import GenerationRecord, Generations
+from divmon.metrics import KNOWN
 
 ASSUMED_VOCAB_SIZE = 100_000
 
 
 def score(
-    file: Annotated[Path, typer.Argument(help="JSON lines, one prompt a line (may be gzip-compressed).")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILES",
+            help="Files or folders with one model's completions: JSON lines (a prompt a line), lm-eval's samples, "
+            "lighteval's details, TRL's completion logs. Compressed or not; equal prompts are put together.",
+        ),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
-    metrics: Annotated[str, typer.Option(help="Comma-separated: ead, sbert, nli, vendi.")] = ",".join(METRICS),
-    preset: Annotated[str, typer.Option(help="Encoders: 'paper' or 'fast'.")] = "paper",
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated: ead, sbert, nli, vendi (these by default), ast (of Python programs)."),
+    ] = None,
+    code: Annotated[
+        bool,
+        typer.Option(
+            "--code", help="The completions are Python programs: ead, sbert, vendi and ast of their code, no nli."
+        ),
+    ] = False,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="Read FILES as jsonl, lm-eval, lighteval or trl; by default their fields tell."),
+    ] = None,
+    step: Annotated[
+        str, typer.Option(help="Of completions logged in training: the optimizer step, 'last', or 'all' for a table.")
+    ] = "last",
+    preset: Annotated[
+        str | None, typer.Option(help="Encoders: 'paper' (default), 'fast' or 'code' (default with --code).")
+    ] = None,
     sentence_encoder: Annotated[str | None, typer.Option(help="A sentence-transformers model: name or path.")] = None,
     nli: Annotated[str | None, typer.Option(help="A sequence-classification model: name or path.")] = None,
     nli_pairs: Annotated[str, typer.Option(help="Aligned sentences a pair of completions: a number or 'all'.")] = "3",
@@ -33,39 +57,53 @@ def score(
     unclosed: Annotated[str, typer.Option(help="Completions without an answer: 'drop' or 'keep'.")] = "drop",
     device: Annotated[str | None, typer.Option(help="Where the encoders run.")] = None,
 ) -> None:
-    """Compute EAD, SBERT, NLI and Vendi Score of the completions in FILE."""
-    wanted = _metrics(metrics)
-    options: dict[str, Any] = {
-        "metrics": wanted,
-        "preset": _one_of(preset, "--preset", ("paper", "fast")),
-        "sentence_encoder": sentence_encoder,
-        "nli": nli,
-        "nli_pairs": _pairs(nli_pairs),
-        "unclosed": _one_of(unclosed, "--unclosed", ("drop", "keep")),
-        "keep_think": keep_think,
-        "device": device,
-    }
+    """Compute EAD, SBERT, NLI and Vendi Score of the completions in FILES, and AST of programs."""
+    from divmon.cli import score_output
+    from divmon.scored import default_metrics, default_preset, load_scorer
+    from divmon.scoring import ScoringSettings
+
+    wanted = default_metrics(code) if metrics is None else _metrics(metrics)
+    chosen = default_preset(code) if preset is None else _one_of(preset, "--preset", ("paper", "fast", "code"))
+    pairs, ends = _pairs(nli_pairs), _one_of(unclosed, "--unclosed", ("drop", "keep"))
+    only = _step(step)
     if vocab_size is not None and tokenizer is not None:
         raise InputError("--vocab-size and --tokenizer both say how large the vocabulary is: give one of them.")
     with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints is no part of the result
-        records = read_generations(file)
-        options["vocab_size"] = _vocab_size(vocab_size, tokenizer) if "ead" in wanted else None
-        document = _document(records, options, file)
+        found = Generations.find(files, form)
+        steps = _steps(found, only)
+        records = found.read(steps[0])  # before the encoders are loaded, which takes longer than to find a fault
+        settings = ScoringSettings(
+            metrics=wanted,
+            vocab_size=_vocab_size(vocab_size, tokenizer) if "ead" in wanted else None,
+            nli_pairs=pairs,
+            unclosed="keep" if ends == "keep" else "drop",
+            keep_think=keep_think,
+            code=code,
+        )
+        scorer = load_scorer(settings, preset=chosen, sentence_encoder=sentence_encoder, nli=nli, device=device)
+        results = []
+        for place, each in enumerate(steps):
+            records = records if place == 0 else found.read(each)
+            outputs, opened = [record.outputs for record in records], [record.think_opened for record in records]
+            correct = _correct(records)
+            scores = scorer.score(outputs, opened, correct=correct)
+            results.append(score_output.result(records, scores, each, on_correct=correct is not None))
+        document = score_output.document(results, found, settings, chosen, scores, every_step=only == "all")
     if as_json:
         json.dump(document, sys.stdout, allow_nan=False, indent=1)
         sys.stdout.write("\n")
     else:
-        _print_table(document)
+        score_output.print_tables(document)
 
 
 def _metrics(value: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in value.split(",") if name.strip())
-    if not names or len(set(names)) < len(names) or not set(names) <= set(METRICS):
-        raise InputError(f"--metrics: expected some of {', '.join(METRICS)}, each once, got {value!r}.")
+    if not names or len(set(names)) < len(names) or not set(names) <= set(KNOWN):
+        raise InputError(f"--metrics: expected some of {', '.join(KNOWN)}, each once, got {value!r}.")
     return names
 
 
-def _one_of(value: str, option: str, allowed: tuple[str, ...]) -> str:
+def _one_of(value: str, option: str, allowed: tuple[str, ...]) -> Any:
     if value not in allowed:
         raise InputError(f"{option}: expected {' or '.join(allowed)}, got {value!r}.")
     return value
@@ -77,6 +115,31 @@ def _pairs(value: str) -> int | Literal["all"]:
     if not value.isdecimal() or len(value) > 9 or int(value) < 1:
         raise InputError(f"--nli-pairs: expected a number from 1 to 999999999 or 'all', got {value!r:.60}.")
     return int(value)
+
+
+def _step(value: str) -> int | Literal["last", "all"]:
+    if value == "last":
+        return "last"
+    if value == "all":
+        return "all"
+    if not value.isdecimal() or len(value) > 15:
+        raise InputError(f"--step: expected a number, 'last' or 'all', got {value!r:.60}.")
+    return int(value)
+
+
+def _steps(found: Generations, wanted: int | Literal["last", "all"]) -> Sequence[int | None]:
+    """The steps to score; None alone where the files know of none."""
+    if isinstance(wanted, int):
+        return [wanted]
+    if wanted == "all" and not found.steps:
+        raise InputError(f"--step all: {found.format.title} without steps, where there is one table only.")
+    return found.steps if wanted == "all" else [found.steps[-1] if found.steps else None]
+
+
+def _correct(records: Sequence[GenerationRecord]) -> list[tuple[bool, ...]] | None:
+    """Which completions are right; None unless every record says so."""
+    marks = [record.correct for record in records if record.correct is not None]
+    return marks if len(marks) == len(records) else None
 
 
 def _vocab_size(size: int | None, tokenizer: str | None) -> int:
@@ -97,89 +160,7 @@ def _vocab_size(size: int | None, tokenizer: str | None) -> int:
     local = Path(tokenizer).exists() or not hub_reachable()
     try:
         return AutoTokenizer.from_pretrained(tokenizer, local_files_only=local).vocab_size
-    except Exception as error:  # a broken tokenizer fails in many ways
+    except Exception as error:  # the tokenizers library raises Exception itself where a tokenizer.json is damaged
         raise InputError(
-            f"--tokenizer: {tokenizer!r} cannot be loaded here; give its folder, or --vocab-size."
+            f"--tokenizer: {tokenizer!r} cannot be loaded here ({in_a_line(error)}); give its folder, or --vocab-size."
         ) from error
-
-
-def _document(records: list[GenerationRecord], options: dict[str, Any], file: Path) -> dict[str, Any]:
-    from divmon import stats
-    from divmon.measurement import SCHEMA, to_plain
-    from divmon.provenance import package_versions
-    from divmon.scored import score as score_texts
-
-    scores = score_texts([record.outputs for record in records], **options)
-    summaries = {
-        name: {
-            "mean": stats.mean(values),
-            "interval": stats.bootstrap_interval(values),
-            "per_prompt": [float(value) for value in values],
-            "across": scores.across[name],
-        }
-        for name, values in scores.per_prompt.items()
-    }
-    settings = {name: value for name, value in options.items() if name not in ("sentence_encoder", "nli", "device")}
-    return cast(
-        dict[str, Any],
-        to_plain(
-            {
-                "schema": SCHEMA,
-                "kind": "score",
-                "metrics": summaries,
-                "validity": dataclasses.asdict(scores.validity),
-                "prompts": [{"input_id": record.input_id, "task": record.task} for record in records],
-                "provenance": {
-                    "file": file.name,
-                    "settings": settings,
-                    "sentence_encoder": scores.sentence_encoder,
-                    "nli": scores.nli,
-                    "packages": package_versions(),
-                },
-            }
-        ),
-    )
-
-
-def _print_table(document: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    from divmon.reading import AXES, NAMES, format_number
-
-    table = Table(header_style="bold", pad_edge=False)
-    for column in ("metric", "axis", "mean over prompts", "95% interval", "across prompts"):
-        table.add_column(column, justify="left" if column in ("metric", "axis") else "right")
-    for name, summary in document["metrics"].items():
-        low, high = summary["interval"]
-        table.add_row(
-            NAMES[name],
-            AXES[name],
-            format_number(summary["mean"]),
-            "-" if low is None else f"{format_number(low)} to {format_number(high)}",
-            format_number(summary["across"]),
-        )
-    out = console()
-    out.print(table)
-    provenance = document["provenance"]
-    tools = {
-        "ead": f"a vocabulary of {provenance['settings']['vocab_size']}",
-        "sbert": _named(provenance["sentence_encoder"]),
-        "vendi": _named(provenance["sentence_encoder"]),
-        "nli": _named(provenance["nli"]),
-    }
-    for tool in dict.fromkeys(tools[name] for name in document["metrics"]):
-        users = " and ".join(NAMES[name] for name in document["metrics"] if tools[name] == tool)
-        out.print(f"{users}: with {printable(tool)}", soft_wrap=True)
-    validity = document["validity"]
-    out.print(
-        f"{len(document['prompts'])} prompts, {validity['completions']} completions: {validity['empty']} empty, "
-        f"{validity['unclosed']} with an open think block, {validity['repeated'] or 0:.1%} exact repeats; "
-        f"{validity['unmeasured_prompts']} prompts with fewer than two answers.",
-    )
-
-
-def _named(identity: dict[str, Any] | None) -> str:
-    if identity is None:
-        return "-"
-    stands = f" (in place of {identity['fallback_for']})" if identity["fallback_for"] else ""
-    return f"{identity['name']}{stands}"

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from divmon.encoders.folder import missing_parts, weight_files
-from divmon.errors import ModelNotFoundError
+from divmon.errors import ModelNotFoundError, in_a_line
 
 _OTHER_BACKENDS = ("onnx", "openvino", "coreml", "tflite")
 _KEPT = re.compile(r".*\.(json|txt|model)|(model|pytorch_model)(-\d+-of-\d+)?\.(safetensors|bin)")
@@ -43,14 +44,17 @@ def why_unreachable() -> str:
 @lru_cache(maxsize=4)
 def _answers(endpoint: str, timeout: float) -> bool:
     from huggingface_hub import get_session
+    from huggingface_hub.errors import HTTPError  # of the client that the hub's library uses: httpx, later httpx2
 
     answered: list[bool] = []
 
     def ask() -> None:
         try:
+            if not urlsplit(endpoint).hostname:  # ValueError for what is no address: the client's own is a bare one
+                raise ValueError(endpoint)
             response = get_session().request("HEAD", endpoint, timeout=timeout, follow_redirects=False)
             answered.append(response.status_code < 500)
-        except Exception:  # whatever went wrong (the client's errors are many), the hub is not to be had
+        except (HTTPError, OSError, ValueError):
             answered.append(False)
 
     # The client's own timeouts count anew for each address and phase and leave out the name look-up, so the
@@ -145,7 +149,7 @@ def download(repo_id: str) -> Path:
 @contextmanager
 def _readable_errors(repo_id: str) -> Iterator[None]:
     """Turn whatever the hub's client raises into a ModelNotFoundError that says why."""
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HTTPError, RepositoryNotFoundError
 
     try:
         yield
@@ -157,6 +161,6 @@ def _readable_errors(repo_id: str) -> Iterator[None]:
         raise ModelNotFoundError(
             f"the hub has no model {repo_id}, or it is private (then log in with `hf auth login`)"
         ) from error
-    except Exception as error:  # the client's errors are many and not under one class
-        reason = str(error).strip().partition("\n")[0] or "no reason given"
-        raise ModelNotFoundError(f"the hub did not give {repo_id} ({type(error).__name__}: {reason:.200})") from error
+    # RuntimeError: the transfer client (hf_xet) has no class of its own.
+    except (HTTPError, EntryNotFoundError, OSError, ValueError, RuntimeError) as error:
+        raise ModelNotFoundError(f"the hub did not give {repo_id} ({in_a_line(error)})") from error

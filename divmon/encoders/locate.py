@@ -15,6 +15,16 @@ from divmon.protocols import Origin
 
 Role = Literal["sentence encoder", "NLI classifier"]
 
+CODE_ENCODER = "microsoft/unixcoder-base"
+# Plain models, used as sentence encoders: they bring no file that says how to pool, so none is missing.
+_WITHOUT_POOLING = (
+    CODE_ENCODER,
+    "microsoft/unixcoder-base-nine",
+    "microsoft/unixcoder-base-unimodal",
+    "microsoft/codebert-base",
+    "microsoft/graphcodebert-base",
+)
+
 # Whose model a name without owner may be, first come first served; "" is the name as it stands.
 _OWNERS: dict[Role, tuple[str, ...]] = {
     "sentence encoder": ("sentence-transformers/", ""),
@@ -61,7 +71,8 @@ def locate(role: Role, asked: str | Path, tried: list[str], *, local: bool = Fal
     names = [name] if "/" in name else [owner + name for owner in _OWNERS[role]]
 
     for name in names:
-        if snapshot := hub.cached_snapshot(name, sentence=role == "sentence encoder"):
+        pools = role == "sentence encoder" and name not in _WITHOUT_POOLING
+        if snapshot := hub.cached_snapshot(name, sentence=pools):
             yield Option(name, "cache", partial(Path, snapshot))
     tried.append("not in the hub's local cache")
 

@@ -8,19 +8,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from divmon.encoders.folder import outside_zero3, weights_digest
-from divmon.encoders.locate import Option, Role, locate
+from divmon.encoders.locate import CODE_ENCODER, Option, Role, locate
 from divmon.encoders.packaged import MINILM, MPNET, PACKAGED
 from divmon.errors import InputError, ModelNotFoundError
 from divmon.protocols import FloatArray, ModelIdentity, NliClassifier, Origin, SentenceEncoder
 
-Preset = Literal["paper", "fast"]
+Preset = Literal["paper", "fast", "code"]
+
+_PRESETS = get_args(Preset)
 
 STANDIN = "divmon/standin-nli-v1"
 DEFAULTS: dict[Role, dict[Preset, str]] = {
-    "sentence encoder": {"paper": MPNET.repo_id, "fast": MINILM.repo_id},
+    "sentence encoder": {"paper": MPNET.repo_id, "fast": MINILM.repo_id, "code": CODE_ENCODER},
     "NLI classifier": {"paper": "FacebookAI/roberta-large-mnli", "fast": "cross-encoder/nli-MiniLM2-L6-H768"},
 }
 
@@ -57,13 +59,14 @@ def load_sentence_encoder(
 ) -> SentenceEncoder:
     """Load a sentence encoder: from a folder, the hub's cache, a package of the index, or the hub, in this order.
 
-    Only the default may be replaced: where all-mpnet-base-v2 is not to be had, all-MiniLM-L6-v2 stands in, with
-    one `EncoderFallbackWarning` and the missing one's name in ``identity.fallback_for``.
+    Only the default may be replaced: where it is not to be had, all-MiniLM-L6-v2 stands in, with one
+    `EncoderFallbackWarning` and the missing one's name in ``identity.fallback_for``.
 
     Args:
         name: A sentence-transformers model by name (``BAAI/bge-small-en``; ``all-MiniLM-L6-v2`` will do for
-            sentence-transformers' own) or path.
-        preset: ``"paper"`` means all-mpnet-base-v2, ``"fast"`` all-MiniLM-L6-v2.
+            sentence-transformers' own) or path, or a plain encoder (see `SentenceTransformerEncoder`).
+        preset: ``"paper"`` means all-mpnet-base-v2, ``"fast"`` all-MiniLM-L6-v2, and ``"code"``, for programs,
+            microsoft/unixcoder-base.
         device: Torch device; default: a GPU where there is one.
 
     Raises:
@@ -87,12 +90,14 @@ def load_nli(name: str | Path | None = None, *, preset: Preset = "paper", device
     Args:
         name: A sequence-classification model by name or path, whose configuration names its labels; or
             ``divmon/standin-nli-v1``: the stand-in by choice, so without the warning.
-        preset: ``"paper"`` means roberta-large-mnli, ``"fast"`` cross-encoder/nli-MiniLM2-L6-H768.
+        preset: ``"paper"`` means roberta-large-mnli, ``"fast"`` cross-encoder/nli-MiniLM2-L6-H768; for ``"code"``
+            there is none.
         device: Torch device; default: a GPU where there is one.
 
     Raises:
         ModelNotFoundError: If the model (of a default: even the stand-in) is not to be had here.
-        InputError: If its configuration does not say which label is which, or the preset is unknown.
+        InputError: If its configuration does not say which label is which, or the preset is unknown or has no
+            classifier.
     """
     folder, identity = _take("NLI classifier", name, preset)
     device = device or best_device()
@@ -116,7 +121,7 @@ def describe(
     """Say what `load_sentence_encoder` and `load_nli` would load; nothing is loaded, downloaded or unpacked.
 
     Args:
-        preset: Which defaults.
+        preset: Which defaults; ``"code"`` has a sentence encoder alone.
         sentence_encoder: A name or path in place of the preset's.
         nli: A name or path in place of the preset's.
 
@@ -127,7 +132,8 @@ def describe(
         ("sentence encoder", sentence_encoder),
         ("NLI classifier", nli),
     )
-    return [_choose(role, name, preset, dry=True)[0] for role, name in roles]
+    meant = [(role, name) for role, name in roles if name or preset not in _PRESETS or preset in DEFAULTS[role]]
+    return [_choose(role, name, preset, dry=True)[0] for role, name in meant]
 
 
 def best_device() -> str:
@@ -171,9 +177,11 @@ def _take(role: Role, name: str | Path | None, preset: Preset) -> tuple[Path, Mo
 
 def _choose(role: Role, name: str | Path | None, preset: Preset, *, dry: bool) -> tuple[EncoderPlan, Path | None]:
     """Decide what is loaded; unless ``dry``, also download or unpack it and give its folder."""
-    if preset not in DEFAULTS[role]:
-        raise InputError(f'Expected preset "paper" or "fast", got {preset!r}.')
-    asked = DEFAULTS[role][preset] if name is None else str(name)
+    if preset not in _PRESETS:
+        raise InputError(f'Expected preset "paper", "fast" or "code", got {preset!r}.')
+    if name is None and preset not in DEFAULTS[role]:
+        raise InputError(f"The preset {preset!r} has no {role}: NLI means nothing on code; leave 'nli' out.")
+    asked = str(name or DEFAULTS[role][preset])
     by_choice = role == "NLI classifier" and asked == STANDIN
     tried: list[str] = []
     if not by_choice:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,19 @@ from divmon.encoders.folder import outside_zero3
 from divmon.errors import InputError
 from divmon.protocols import ModelIdentity
 
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+_PLAIN_MODEL_TOKENS = 512
+
 
 class SentenceTransformerEncoder:
     """Unit vectors of a sentence-transformers model, in fp32 whatever the training run's precision is.
+
+    A plain encoder (microsoft/unixcoder-base), which does not say how it pools, gives the mean of its last layer over
+    the tokens of a text, special ones included and padding not, of at most 512 tokens: as the public code of arXiv
+    2604.16027 does, so without UniXcoder's ``<encoder-only>`` mark.
 
     Touches no random generator and no global setting. A text's vector depends on the other texts of the call
     only by floating point (about 1e-7), and not at all on their order.
@@ -32,13 +43,8 @@ class SentenceTransformerEncoder:
             batch_size: Texts that go through the model together; default: 16 on a CPU, where larger batches were
                 measured to be no faster, else 64.
         """
-        import torch
-        from sentence_transformers import SentenceTransformer
-
         with outside_zero3():
-            self._model = SentenceTransformer(
-                str(folder), device=device, local_files_only=True, model_kwargs={"dtype": torch.float32}
-            )
+            self._model = _load(folder, device)
         self._model.eval().requires_grad_(False)
         self._identity = identity
         self._batch_size = batch_size
@@ -78,3 +84,25 @@ class SentenceTransformerEncoder:
         with torch.autocast(device, enabled=False):
             table = self._model.encode(distinct, batch_size=size, normalize_embeddings=True, show_progress_bar=False)
         return np.asarray(table, dtype=np.float32)[[row[text] for text in texts]]
+
+
+def _load(folder: Path, device: str) -> SentenceTransformer:
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    precision = {"dtype": torch.float32}
+    if (folder / "modules.json").is_file():
+        return SentenceTransformer(str(folder), device=device, local_files_only=True, model_kwargs=precision)
+    local = {"local_files_only": True}
+    plain = Transformer(str(folder), model_kwargs=precision | local, processor_kwargs=local, config_kwargs=local)
+    plain.max_seq_length = min(plain.max_seq_length or _PLAIN_MODEL_TOKENS, _PLAIN_MODEL_TOKENS, _positions(plain))
+    return SentenceTransformer(modules=[plain, Pooling(plain.get_embedding_dimension(), "mean")], device=device)
+
+
+def _positions(transformer: Any) -> int:
+    """How many tokens a model has positions for; RoBERTa's count from behind the padding token."""
+    table = getattr(getattr(transformer.auto_model, "embeddings", None), "position_embeddings", None)
+    if table is None:
+        return _PLAIN_MODEL_TOKENS
+    return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, GenerationConfig, LogitsProcessorList
+from transformers import DynamicCache, GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 from transformers.cache_utils import DynamicLayer
 
 from divmon.errors import InputError
@@ -19,6 +19,7 @@ from divmon.sampling.guard import base_model_of, end_token_ids, neutral_generati
 from divmon.sampling.noise import stream_key
 from divmon.sampling.render import RenderedPrompt
 from divmon.sampling.settings import SamplingSettings
+from divmon.sampling.stops import StopSequences, stop_position, tokens_to_stop
 
 _THINK_TOKENS = ("<think>", "</think>")
 
@@ -28,9 +29,9 @@ class Completion:
     """One sampled completion.
 
     Attributes:
-        text: As decoded, think block included, other special tokens left out.
-        token_ids: The sampled tokens, the end token included.
-        truncated: Whether the limit came before an end token.
+        text: As decoded, think block included, other special tokens left out; up to a stop sequence.
+        token_ids: The sampled tokens, the end token (or the stop sequence) included.
+        truncated: Whether the limit came before an end token or a stop sequence.
         entropy: Mean over its tokens of the entropy of the model's next-token distribution at temperature 1, nats.
         logprob: Mean over its tokens of the natural-log probability at temperature 1.
         base_logprob: The same under the base model (PEFT with the adapter off); NaN where not measured.
@@ -133,16 +134,19 @@ class BatchGenerator:
             pad_token_id=self.pad_id,
             disable_compile=True,
         )
+        stop = [(prompts[index].stop, prompts[index].think_opened) for index, _ in batch.rows]
+        criteria = [StopSequences(stop, ids.shape[1], self._decode)] if any(words for words, _ in stop) else []
         with neutral_generation_config(self.model, config):
             output = self.model.generate(
                 input_ids=ids[expand],
                 attention_mask=mask[expand],
                 generation_config=config,
                 logits_processor=LogitsProcessorList([sampler]),
+                stopping_criteria=StoppingCriteriaList(criteria),
                 synced_gpus=self.synced,
                 **({} if cache is None else {"past_key_values": cache}),
             )
-        return self._completions(output[:, ids.shape[1] :], sampler)
+        return self._completions(output[:, ids.shape[1] :], sampler, stop)
 
     def _prefill(self, ids: Tensor, mask: Tensor, expand: Tensor) -> DynamicCache | None:
         """Keys and values of all prompt tokens but the last, computed once a prompt and repeated for its rows."""
@@ -160,27 +164,33 @@ class BatchGenerator:
             layer.batch_select_indices(expand.to(layer.keys.device))
         return cache
 
-    def _completions(self, tokens: Tensor, sampler: CoupledSampler) -> list[Completion]:
+    def _completions(
+        self, tokens: Tensor, sampler: CoupledSampler, stop: Sequence[tuple[Sequence[str], bool]]
+    ) -> list[Completion]:
         ends = torch.isin(tokens, torch.tensor(self.end_ids, device=tokens.device, dtype=tokens.dtype))
         finished = ends.any(dim=1)
         lengths = torch.where(finished, ends.int().argmax(dim=1) + 1, tokens.shape[1])
+        rows = [row[:length] for row, length in zip(tokens.tolist(), lengths.tolist(), strict=True)]
+        ended = [self._ended(row, *words) for row, words in zip(rows, stop, strict=True)]
+        lengths = torch.tensor([length for _, length, _ in ended], device=tokens.device)
         steps = torch.arange(tokens.shape[1], device=tokens.device)
         real = (steps[None, :] < lengths[:, None]).float()
         width = tokens.shape[1]
         entropy = (sampler.entropies()[:, :width] * real).sum(dim=1) / lengths
         logprob = (sampler.logprobs()[:, :width] * real).sum(dim=1) / lengths
-        columns = zip(
-            tokens.tolist(),
-            lengths.tolist(),
-            finished.tolist(),
-            entropy.tolist(),
-            logprob.tolist(),
-            strict=True,
-        )
+        columns = zip(ended, rows, finished.tolist(), entropy.tolist(), logprob.tolist(), strict=True)
         return [
-            Completion(self._decode(row[:length]), tuple(row[:length]), not done, row_entropy, row_logprob)
-            for row, length, done, row_entropy, row_logprob in columns
+            Completion(text, tuple(row[:length]), not (done or stopped), row_entropy, row_logprob)
+            for (text, length, stopped), row, done, row_entropy, row_logprob in columns
         ]
+
+    def _ended(self, token_ids: list[int], stop: Sequence[str], think_opened: bool) -> tuple[str, int, bool]:
+        """A completion's text up to a stop sequence, its tokens with it, and whether there is one."""
+        text = self._decode(token_ids)
+        place = stop_position(text, stop, think_opened)
+        if place is None:
+            return text, len(token_ids), False
+        return text[:place], tokens_to_stop(token_ids, self._decode, stop, think_opened), True
 
     def _decode(self, token_ids: list[int]) -> str:
         kept = [token for token in token_ids if token not in self._hidden_ids]

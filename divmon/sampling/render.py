@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from divmon.errors import InputError
-from divmon.prompts import Message, Prompt, content_text
+from divmon.prompt import Message, Prompt, content_text
 from divmon.sampling.settings import Thinking
 
 EMPTY_THINK_BLOCK = "<think>\n</think>\n"
@@ -25,12 +25,14 @@ class RenderedPrompt:
         token_ids: The model's input, unpadded.
         text: The same as text.
         think_opened: Whether it ends inside a think block, so that completions begin there.
+        stop: Texts before which a completion ends; empty under a chat template, where the end of the turn does.
     """
 
     prompt: Prompt
     token_ids: tuple[int, ...]
     text: str
     think_opened: bool
+    stop: tuple[str, ...] = ()
 
 
 def tokenizer_of(processing_class: Any) -> Any:
@@ -114,7 +116,7 @@ class Renderer:
         Raises:
             InputError: If the template refuses the prompt or nothing is left of it.
         """
-        tokenizer = tokenizer_of(self.processing_class)
+        tokenizer, stop = tokenizer_of(self.processing_class), prompt.stop
         if prompt.token_ids is not None:
             ids = list(prompt.token_ids)
             text = tokenizer.decode(ids, skip_special_tokens=False)
@@ -122,13 +124,15 @@ class Renderer:
             ids += encode(tokenizer, addition) if addition else []
         else:
             templated = self.template is not None and (prompt.messages is not None or prompt.chat)
+            stop = () if templated else stop
             text = self._templated(prompt) if templated else self._plain(prompt)
             addition = self._suppression(prompt, text)
             # The template writes the special tokens itself; a plain prompt gets the tokenizer's own.
             ids = encode(tokenizer, text + addition, special=not templated)
         if not ids or not text:
             raise InputError(f"Prompt {prompt.id!r} is empty after tokenisation: remove it from the prompts.")
-        return RenderedPrompt(prompt, tuple(ids), text + addition, not addition and _inside_think(prompt, text))
+        opened = not addition and _inside_think(prompt, text)
+        return RenderedPrompt(prompt, tuple(ids), text + addition, opened, stop)
 
     def chat_text(
         self,

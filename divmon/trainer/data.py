@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from divmon.errors import InputError
-from divmon.prompts import Prompt, PromptSet, normalise, prompt_of_row
+from divmon.prompt import Prompt, normalise, prompt_of_row
+from divmon.prompts import PromptSet
 from divmon.sampling.render import Renderer, tokenizer_of
 from divmon.trainer.tokens import Marks, prompts_of_tokens
 
@@ -24,7 +25,7 @@ Row = Mapping[str, Any]
 
 # What a prompt can be read from, best first: see `prompt_of_row`.
 _READABLE = (("prompt",), ("messages",), ("conversations",), ("chosen", "rejected"))
-_BESIDE = ("tools", "chat_template_kwargs", "category", "task")
+_BESIDE = ("tools", "chat_template_kwargs", "category", "task", "verifier", "ground_truth")
 _TOKENS = ("prompt_ids", "input_ids", "labels", "seq_lengths", "attention_mask")
 _COLUMNS = (*itertools.chain(*_READABLE), *_BESIDE, *_TOKENS)
 
@@ -185,7 +186,8 @@ class _Wanted:
         self._words: dict[str, set[str]] = {}
         self._decoded: dict[str, set[str]] = {}
         for prompt in prompts:
-            if words := normalise(self._decode(prompt.token_ids) if prompt.token_ids else prompt.plain_text):
+            text = self._decode(prompt.token_ids) if prompt.token_ids else prompt.plain_text
+            for words in filter(None, {normalise(text), normalise(prompt.bare)}):
                 self._words.setdefault(words, set()).add(prompt.key)
             if by_tokens:
                 self._decoded.setdefault(self._rendered(prompt), set()).add(prompt.key)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from divmon.ledger import Ledger
 from divmon.measurement import Measurement
-from divmon.monitor import Outcome
 from divmon.recording import header, record
 
 logger = logging.getLogger(__name__)
@@ -38,13 +38,13 @@ class Pen:
         full = header(self.run_id) | dict(line)
         self._do(lambda: self.ledger.append(full))
 
-    def baseline(self, baseline: Measurement) -> None:
-        """Copy another run's baseline into this ledger, so that it can be read on its own."""
-        self._do(lambda: self.ledger.append(baseline.to_json() | {"kind": "baseline"}))
+    def baseline(self, baseline: Measurement, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Copy another run's baseline and its completions into this ledger, so that it can be read on its own."""
+        self._do(lambda: record(dataclasses.replace(baseline, kind="baseline"), rows, self.ledger))
 
-    def outcome(self, outcome: Outcome) -> None:
+    def measurement(self, measurement: Measurement, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write a measurement and its completions."""
-        self._do(lambda: record(outcome, self.ledger))
+        self._do(lambda: record(measurement, rows, self.ledger))
 
     def start(self, line: Mapping[str, Any]) -> None:
         """Move an earlier run's records aside and write the first line of this one."""

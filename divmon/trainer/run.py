@@ -5,27 +5,29 @@ from __future__ import annotations
 import contextlib
 import logging
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, Trainer
 
-from divmon.errors import DivmonError, InputError, ModelNotFoundError
+from divmon.alerts import Alert, alerts
+from divmon.errors import DivmonError, InputError, ModelNotFoundError, in_a_line
 from divmon.ledger import FOLDER, Ledger
 from divmon.measurement import Measurement, comparison_problems, to_plain
 from divmon.monitor import Monitor, Outcome
 from divmon.options import MonitorOptions
 from divmon.prompts import PromptSet
-from divmon.recording import new_run_id
+from divmon.recording import completion_rows, new_run_id
 from divmon.sampling.sampler import Progress
+from divmon.sinks.base import Sinks, View
+from divmon.trainer.baseline import ADAPTER_OFF, baseline_of_run, kept_rows, rows_of_run
 from divmon.trainer.choice import choose_prompts, with_trainer_settings
 from divmon.trainer.pen import Pen
 from divmon.trainer.seam import TrainerProcesses, lent_model
 
 logger = logging.getLogger(__name__)
-
-ADAPTER_OFF = "adapter-off"
 
 
 class MonitoredRun:
@@ -36,11 +38,23 @@ class MonitoredRun:
         measurements: By step.
         failed: Steps that could not be measured.
         tasks: The tasks of the prompts.
+        verified: Those of them whose prompts have a verifier.
         training: Whether training has begun (a bare ``evaluate()`` may come first).
         finished: Whether training has ended.
+        alert_below: The fraction retained whose crossing is a collapse; None for no alerts.
+        alerts: Those of the last measurement.
     """
 
-    def __init__(self, trainer: Trainer, monitor: Monitor, pen: Pen, baseline: Measurement | None = None) -> None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        monitor: Monitor,
+        pen: Pen,
+        baseline: Measurement | None = None,
+        *,
+        strict: bool = False,
+    ) -> None:
+        self._strict = strict
         self._trainer = weakref.ref(trainer)  # a callback that outlives its trainer must not keep the model alive
         self.monitor = monitor
         self.pen = pen
@@ -48,8 +62,14 @@ class MonitoredRun:
         self.measurements: dict[int, Measurement] = {}
         self.failed: set[int] = set()
         self.tasks = monitor.prompts.tasks
+        self.verified = monitor.prompts.verified_tasks
         self.training = False
         self.finished = False
+        self.alert_below: float | None = None
+        self.alerts: list[Alert] = []
+        self._rows: tuple[Mapping[str, Any], ...] = ()
+        self._baseline_rows: tuple[Mapping[str, Any], ...] = ()
+        self._sinks: Sinks | None = None
         self._processes = TrainerProcesses.of(trainer)
 
     @property
@@ -108,13 +128,15 @@ class MonitoredRun:
         start = {"kind": "run", "step": step, "options": to_plain(options), "baseline": baseline and str(baseline)}
         if earlier is not None:
             pen = Pen(ledger, earlier.run_id, active=first, strict=strict)
-            run = cls(trainer, Monitor(chosen, options), pen, earlier.baseline)
+            run = cls(trainer, Monitor(chosen, options), pen, earlier.baseline, strict=strict)
             run.measurements = {m.step: m for m in earlier.measurements if m.step <= step}
+            if first and earlier.baseline is not None:
+                run._baseline_rows = kept_rows(ledger, earlier.baseline, earlier.run_id)
             pen.line({"kind": "resume", "step": step})
             fresh_baseline = baseline is not None and earlier.start.get("baseline") != start["baseline"]
         else:
             pen = Pen(ledger, run_id, active=first, held=held, strict=strict)
-            run = cls(trainer, Monitor(chosen, options), pen)
+            run = cls(trainer, Monitor(chosen, options), pen, strict=strict)
             if resuming:
                 logger.warning(
                     "divmon: training resumes at step %d, but %s holds no run to go on with: the baseline is measured "
@@ -138,8 +160,9 @@ class MonitoredRun:
     def measure(self, step: int, epoch: float) -> None:
         """Measure the trainer's model now, record it, and make it the baseline if it is the first."""
         outcome = self._look(step, epoch, self.baseline, "measurement")
+        self._rows = tuple(completion_rows(outcome)) if outcome.samples is not None else ()
         if self.baseline is None:
-            self.baseline = outcome.measurement
+            self.baseline, self._baseline_rows = outcome.measurement, self._rows
             if step > 0:
                 logger.warning("divmon: nothing was measured before step %d, which is the baseline now.", step)
         if not self.measurements:
@@ -147,8 +170,41 @@ class MonitoredRun:
             for problem in comparison_problems(outcome.measurement, self.baseline):
                 logger.warning("divmon: %s", problem)
         self.measurements[step] = outcome.measurement
-        if outcome.samples is not None:
-            self.pen.outcome(outcome)
+        self.pen.measurement(outcome.measurement, self._rows)
+        self._warn()
+
+    def open_sinks(self) -> None:
+        """Make the sinks on the first process; before anything is logged, since W&B's minds how that is done."""
+        if self._sinks is None and self._processes.index == 0:
+            self._sinks = Sinks.of(self._held_trainer(), strict=self._strict)
+
+    def show(self, step: int) -> None:
+        """Show the measurement of ``step``, the last that was made, in the sinks."""
+        measurement = self.measurements[step]
+        if self._sinks is None:
+            return
+        self._sinks.measured(
+            View(
+                measurement=measurement,
+                baseline=self.baseline or measurement,
+                history=tuple(m for m in self.ordered() if m.step <= step),
+                rows=self._rows,
+                baseline_rows=self._baseline_rows,
+                alerts=tuple(self.alerts),
+                settings=to_plain(self.monitor.options) | {"alert_below": self.alert_below},
+                folder=str(self.pen.ledger.folder),
+            )
+        )
+
+    def _warn(self) -> None:
+        """Say what the last measurement warns of, on the console and in the ledger."""
+        self.alerts = []
+        if self.alert_below is not None:
+            self.alerts = alerts(self.ordered(), self.baseline, self.alert_below, self._rows, self._baseline_rows)
+        for alert in self.alerts:
+            if self._processes.index == 0:
+                logger.warning("divmon: %s. %s", alert.title, alert.advice)
+            self.pen.line({"kind": "alert", "step": alert.step, "alert": to_plain(alert) | {"title": alert.title}})
 
     def record_gap(self, step: int, error: Exception) -> None:
         """Note in the ledger that ``step`` could not be measured."""
@@ -170,6 +226,7 @@ class MonitoredRun:
                 step=step,
                 epoch=epoch,
                 baseline=baseline,
+                baseline_rows=self._baseline_rows,
                 kind=kind,
                 processes=self._processes,
                 synced=synced,
@@ -180,12 +237,14 @@ class MonitoredRun:
         """Take over a run's baseline, or measure the base under the adapter or another model."""
         if given is not None:
             self.baseline = given
-            self.pen.baseline(given)
+            if self._processes.index == 0:
+                self._baseline_rows = rows_of_run(baseline)
+            self.pen.baseline(given, self._baseline_rows)
             return
         outcome = self._look(0, 0.0, None, "baseline", off=True) if baseline == ADAPTER_OFF else self._model(baseline)
         self.baseline = outcome.measurement
-        if outcome.samples is not None:
-            self.pen.outcome(outcome)
+        self._baseline_rows = tuple(completion_rows(outcome)) if outcome.samples is not None else ()
+        self.pen.measurement(outcome.measurement, self._baseline_rows)
 
     def _model(self, name: str) -> Outcome:
         trainer = self._held_trainer()
@@ -193,8 +252,8 @@ class MonitoredRun:
         model, problem = None, ""
         try:
             model = AutoModelForCausalLM.from_pretrained(name, dtype=parameter.dtype).to(parameter.device)
-        except Exception as error:
-            problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        except Exception as error:  # whatever it is, the other processes must hear of it, or they wait for ever
+            problem = in_a_line(error)
         problems = [text for text in self._processes.gather([problem]) if text]
         if problems or model is None:
             raise ModelNotFoundError(
@@ -232,23 +291,6 @@ class MonitoredRun:
         finally:
             for bar in bars:
                 bar.close()
-
-
-def baseline_of_run(baseline: str | Path | None) -> Measurement | None:
-    """The baseline of the divmon run that ``baseline`` names; None if it names something else.
-
-    Raises:
-        InputError: If the folder has no ledger with a measurement.
-    """
-    if baseline is None or str(baseline) == ADAPTER_OFF:
-        return None
-    path = Path(baseline)
-    if not path.exists() or any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
-        return None
-    run = Ledger.of(path).read()
-    if run is None or run.baseline is None:
-        raise InputError(f"baseline: {path} has a divmon ledger without a measurement.")
-    return run.baseline
 
 
 def refuse_model_parallel(trainer: Trainer) -> None:

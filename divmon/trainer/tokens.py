@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from divmon.prompts import Prompt
+from divmon.prompt import Prompt
 from divmon.sampling.render import Renderer, encode, tokenizer_of
 
 _QUESTION = "question"

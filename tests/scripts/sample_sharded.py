@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
-from divmon.prompts import Prompt
+from divmon.prompt import Prompt
 from divmon.sampling.render import Renderer
 from divmon.sampling.sampler import sample
 from divmon.sampling.settings import SamplingSettings

@@ -1,0 +1,14 @@
+"""A language model as judge: which of two answers is better, and how good one is.
+
+For answers that no verifier can check. Two parts: a `ChatModel` turns messages into a reply (`OpenAIChat` asks any
+server that speaks OpenAI's chat API: OpenAI, vLLM, llama.cpp, Ollama); a `Judge` asks it, reads verdicts and remembers
+them.
+
+A judge's verdicts are opinions: they lean towards long answers and towards answers of the judge's own kind, and a
+policy trained on them learns what the judge likes. What is judged is untrusted, see `divmon.judge.verdict`.
+"""
+
+from divmon.judge.chat import ChatModel, JudgeError, Message, OpenAIChat
+from divmon.judge.judge import Judge, Preference, win_rate
+
+__all__ = ["ChatModel", "Judge", "JudgeError", "Message", "OpenAIChat", "Preference", "win_rate"]

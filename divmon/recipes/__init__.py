@@ -1,0 +1,1 @@
+"""Recipes: a post-training stage as one YAML file, with TRL's own argument names."""

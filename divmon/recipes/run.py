@@ -1,0 +1,67 @@
+"""Running a lineage: every stage in order, each trained, saved and measured, or found complete."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from divmon.recipes.configs import build_config, check_sections, lora_config
+from divmon.recipes.options import RunOptions
+from divmon.recipes.plan import Plan, Stage, order
+from divmon.recipes.progress import Reporter, Silent
+from divmon.recipes.quiet import quiet_libraries
+from divmon.recipes.recipe import Recipe
+from divmon.recipes.stage import StageRunner
+from divmon.recipes.trainer import rewards
+from divmon.trainer.seam import TrainerProcesses
+
+
+def run_recipes(recipes: Sequence[Recipe], options: RunOptions, reporter: Reporter | None = None) -> list[Stage]:
+    """Run recipes and what they go on from; every process of a launcher calls this.
+
+    Args:
+        recipes: The recipes, in any order.
+        options: Everything else.
+        reporter: Shows the run.
+
+    Returns:
+        The stages, in the order in which they ran or were found complete.
+
+    Raises:
+        InputError: For a recipe that cannot work, before anything runs where that can be told.
+        StageError: If a stage fails; the stages before it stay complete, and running again goes on.
+    """
+    processes = _start_processes()
+    if processes.index or reporter is None:
+        reporter = Silent()
+    stages = order(recipes, options.output_dir.resolve(), from_scratch=options.from_scratch)
+    plan = Plan(stages, options.seed, options.smoke)
+    with quiet_libraries():
+        for stage in stages:
+            _check(stage, options)
+        processes.decide(lambda: [plan.content_hash(stage) for stage in stages])  # reads files, makes rows
+        for stage in stages:
+            StageRunner(stage, plan, options, processes, reporter).run()
+    return stages
+
+
+def _check(stage: Stage, options: RunOptions) -> None:
+    """Refuse at once what could not run an hour later."""
+    if not stage.trains:
+        check_sections(stage.recipe)
+        return
+    build_config(stage.recipe, stage.folder, seed=options.seed, report_to=options.report_to, smoke=options.smoke)
+    lora_config(stage.recipe)
+    if stage.recipe.rewards:
+        rewards(stage.recipe)
+
+
+def _start_processes() -> TrainerProcesses:
+    """The processes of the launcher, if there is one, connected."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return TrainerProcesses(0, 1)
+    import torch
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not torch.accelerator.is_available())
+    return TrainerProcesses(state.process_index, state.num_processes)
