@@ -12,6 +12,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # make test VENV=.venv-other CONSTRAINTS=other.txt tests other versions.
 CONSTRAINTS ?= constraints.txt
+# Test processes; each takes one core and about 2 GB.
+WORKERS ?= 2
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c $(CONSTRAINTS)
 
 .PHONY: demo docs test chromium bench slow lint clean tiny-base tiny-smoke
@@ -20,7 +22,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python demo/run.py --output-dir runs/demo
 
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -26,9 +26,8 @@ BLOCK = re.compile(r"```python[^\n]*\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DO
 
 
 def blocks(page):
-    """Each block of Python of a page with the output that stands below it, or None; included files are another's."""
-    found = [(code, output or None) for code, output in BLOCK.findall(PAGES[page])]
-    return [(code, output) for code, output in found if not code.startswith("--8<--")]
+    """Each block of Python of a page with the output that stands below it, or None."""
+    return [(code, output or None) for code, output in BLOCK.findall(PAGES[page])]
 
 
 def tables(page):
@@ -213,12 +212,15 @@ def test_the_encoders_differ_as_the_page_says():
 
 
 class Links(HTMLParser):
-    """What a page loads or links to."""
+    """What a page loads, links to and says."""
 
     def __init__(self, page):
         super().__init__()
-        self.loads, self.links = [], []
+        self.loads, self.links, self.text = [], [], ""
         self.feed(page)
+
+    def handle_data(self, data):
+        self.text += data
 
     def handle_starttag(self, tag, attributes):
         given = dict(attributes)
@@ -246,6 +248,12 @@ def site(tmp_path_factory):
 
 def test_the_pages_build_without_a_warning(site):
     assert {path.stem for path in site.glob("*.html")} == {*PAGES, "index", "recipes", "404"}
+
+
+def test_an_included_example_is_shown_whole(site):
+    page = Links((site / "getting-started.html").read_text(encoding="utf-8"))
+    for line in (ROOT / "examples" / "sft.py").read_text(encoding="utf-8").splitlines():
+        assert line.strip() in page.text
 
 
 def test_the_pages_ask_nothing_of_a_network(site):

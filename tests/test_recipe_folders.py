@@ -189,8 +189,8 @@ def test_accelerate_launch_takes_the_launchers():
 
 
 def test_no_yaml_outside():
-    """All YAML of the repository is a recipe, a launcher or a tool's (hidden folders)."""
+    """All YAML of the repository is a recipe, a launcher or a tool's (hidden folders, the settings of mkdocs)."""
     found = [
         path for path in ROOT.rglob("*.y*ml") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
     ]
-    assert sorted(found) == sorted([*FILES, *LAUNCHERS])
+    assert sorted(found) == sorted([*FILES, *LAUNCHERS, ROOT / "mkdocs.yml"])
