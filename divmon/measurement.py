@@ -57,6 +57,8 @@ class Accuracy:
         per_prompt: One share a prompt in the prompt set's order, NaN where there is no verifier.
         verifiers: What verified each prompt, its name and a digest of the ground truth (``math:0f3a9c21``), empty where
             there is none; shares of different ones are never compared.
+        right: Diversity of the completions that are right: metric (``sbert``, ``vendi``) -> one value a prompt, NaN
+            where fewer than two are right.
         tasks: The same for each task that has a verifier, where the prompts have several tasks.
     """
 
@@ -67,6 +69,7 @@ class Accuracy:
     change_p: float = math.nan
     per_prompt: tuple[float, ...] = ()
     verifiers: tuple[str, ...] = ()
+    right: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     tasks: Mapping[str, Accuracy] = field(default_factory=dict)
 
 
@@ -288,6 +291,7 @@ def _accuracy(record: Mapping[str, Any]) -> Accuracy:
         change_p=_float(record["change_p"]),
         per_prompt=tuple(_float(value) for value in record["per_prompt"]),
         verifiers=tuple(record["verifiers"]),
+        right={name: tuple(_float(value) for value in values) for name, values in record["right"].items()},
         tasks={task: _accuracy(part) for task, part in record["tasks"].items()},
     )
 

@@ -22,25 +22,57 @@ from divmon.nearness import Nearness, neighbours
 from divmon.options import MonitorOptions
 from divmon.prompt import content_digest
 from divmon.prompts import PromptSet
-from divmon.protocols import NliClassifier
+from divmon.protocols import FloatArray, NliClassifier
 from divmon.provenance import git_state, package_versions
 from divmon.sampling.guard import preserved_rng
 from divmon.sampling.render import RenderedPrompt, Renderer, tokenizer_of
 from divmon.sampling.sampler import Processes, Progress, SampledPrompt, Samples, SingleProcess, sample
 from divmon.scoring import Scorer, Scores, ScoringSettings
 from divmon.summary import accuracy_of, summarise
-from divmon.verification import Verification
+from divmon.verification import RIGHT, Verdicts, Verification, shares_of
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class ModelFacts:
+    """What a measurement says of the model that wrote the completions.
+
+    Attributes:
+        vocab_size: Its tokenizer's, for EAD.
+        description: For the provenance: class, name, number of parameters.
+    """
+
+    vocab_size: int
+    description: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, model: Any, processing_class: Any) -> ModelFacts:
+        """The facts of a model and its tokenizer or processor."""
+        config = getattr(model, "config", None)
+        description = {
+            "class": type(model).__name__,
+            "name": getattr(config, "_name_or_path", None) or None,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        }
+        return cls(tokenizer_of(processing_class).vocab_size, description)
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """A measurement with its completions and their neighbours (on the first process; elsewhere without)."""
+    """A measurement with what it was made of (on the first process; elsewhere without).
+
+    Attributes:
+        measurement: The measurement.
+        samples: The completions.
+        nearness: For each prompt, how near its completions are to each other and to the baseline's.
+        verdicts: For each prompt, how right its completions are.
+    """
 
     measurement: Measurement
     samples: Samples | None
     nearness: tuple[Nearness, ...] = ()
+    verdicts: tuple[Verdicts, ...] = ()
 
 
 class Monitor:
@@ -107,21 +139,27 @@ class Monitor:
             synced=synced,
             progress=progress,
         )
-        found: Measurement | DivmonError | None = None
-        near: tuple[Nearness, ...] = ()
+        found: Outcome | DivmonError | None = None
         if processes.index == 0:
             try:
                 with preserved_rng():
-                    found = self._score(model, processing_class, samples, run_id, step, epoch, baseline, kind)
-                    near = neighbours(samples.prompts, baseline_rows, self._encoder)
+                    found = self.score(
+                        samples,
+                        ModelFacts.of(model, processing_class),
+                        run_id=run_id,
+                        step=step,
+                        epoch=epoch,
+                        baseline=baseline,
+                        baseline_rows=baseline_rows,
+                        kind=kind,
+                    )
             except Exception as error:  # whatever it is, the other processes must hear of it, or they wait for ever
                 logger.debug("scoring failed", exc_info=True)
                 found = DivmonError(f"Scoring failed: {type(error).__name__}: {error}")
-        found = processes.broadcast(found)
-        if isinstance(found, DivmonError):
-            raise found
-        assert found is not None
-        return Outcome(found, samples if processes.index == 0 else None, near)
+        shared = processes.broadcast(found.measurement if isinstance(found, Outcome) else found)
+        if isinstance(shared, DivmonError):
+            raise shared
+        return found if isinstance(found, Outcome) else Outcome(shared, None)
 
     def render(self, processing_class: Any) -> list[RenderedPrompt]:
         """The prompts as the model gets them."""
@@ -136,31 +174,49 @@ class Monitor:
         )
         return [renderer.render(prompt) for prompt in self.prompts]
 
-    def _score(
+    def score(
         self,
-        model: Any,
-        processing_class: Any,
         samples: Samples,
+        facts: ModelFacts,
+        *,
         run_id: str,
-        step: int,
-        epoch: float,
-        baseline: Measurement | None,
-        kind: str,
-    ) -> Measurement:
+        step: int = 0,
+        epoch: float = 0.0,
+        baseline: Measurement | None = None,
+        baseline_rows: Sequence[Mapping[str, Any]] = (),
+        kind: str = "measurement",
+    ) -> Outcome:
+        """The measurement of completions that are there already; one process calls this, and no model is needed.
+
+        Args:
+            samples: The completions of all prompts, in the set's order.
+            facts: Of the model that wrote them.
+            run_id: As for `measure`, and likewise the others.
+            step: Optimizer steps done.
+            epoch: Epochs done.
+            baseline: What ``retained`` compares with.
+            baseline_rows: The baseline's completions.
+            kind: ``measurement`` or ``baseline``.
+
+        Raises:
+            InputError: If an encoder gives what is unfit.
+        """
         started = time.perf_counter()
         device = self.options.encoder_device or samples.layout.device
         self._load_encoders(device)
         settings = ScoringSettings(
             metrics=tuple(name for name in self._meant if name not in self._missing),
-            vocab_size=tokenizer_of(processing_class).vocab_size,
+            vocab_size=facts.vocab_size,
             nli_pairs=self.options.nli_pairs,
             seed=self.options.seed,
         )
         groups = [[completion.text for completion in prompt.completions] for prompt in samples.prompts]
         opened = [prompt.rendered.think_opened for prompt in samples.prompts]
+        verdicts = self._verification.verdicts(samples.prompts)
         with self._encoders_on(device):
             scores = Scorer(settings, self._encoder, self._nli).score(groups, opened, self._without)
-        shares = self._verification.shares(samples.prompts)
+            right = self._diversity_of_right(groups, opened, verdicts, settings)
+            near = neighbours(samples.prompts, baseline_rows, self._encoder)
         seconds = {"sampling": samples.seconds, "scoring": time.perf_counter() - started}
         measurement = Measurement(
             run_id=run_id,
@@ -182,12 +238,33 @@ class Monitor:
             baseline={},
             seconds=seconds,
             protocol=self._protocol(settings),
-            provenance=self._provenance(model, samples),
+            provenance=self._provenance(facts, samples),
             kind=kind,
         )
-        accuracy = accuracy_of(measurement, shares, self._verification.labels, baseline, self.options.seed)
+        accuracy = accuracy_of(
+            measurement, shares_of(verdicts), self._verification.labels, baseline, self.options.seed, right
+        )
         measurement = dataclasses.replace(measurement, accuracy=accuracy)
-        return summarise(measurement, scores, self.options.metrics, baseline, self.options.seed, self._without)
+        measurement = summarise(measurement, scores, self.options.metrics, baseline, self.options.seed, self._without)
+        return Outcome(measurement, samples, near, tuple(verdicts))
+
+    def _diversity_of_right(
+        self,
+        groups: Sequence[Sequence[str]],
+        opened: Sequence[bool],
+        verdicts: Sequence[Verdicts],
+        settings: ScoringSettings,
+    ) -> dict[str, FloatArray]:
+        """The semantic metrics on the completions that are right; their embeddings are there already."""
+        metrics = tuple(name for name in ("sbert", "vendi") if name in settings.metrics)
+        if not metrics or not any(verdicts):
+            return {}
+        right = [
+            [text for text, verdict in zip(group, found, strict=True) if verdict >= RIGHT] if found else []
+            for group, found in zip(groups, verdicts, strict=True)
+        ]
+        scorer = Scorer(dataclasses.replace(settings, metrics=metrics), self._encoder)
+        return scorer.score(right, opened, self._without).per_prompt
 
     def _load_encoders(self, device: str) -> None:
         """Load once what the metrics need; a metric whose model is not to be had is left out and said once."""
@@ -252,17 +329,12 @@ class Monitor:
             "nli": None if self._nli is None else dataclasses.asdict(self._nli.identity),
         }
 
-    def _provenance(self, model: Any, samples: Samples) -> dict[str, Any]:
-        config = getattr(model, "config", None)
+    def _provenance(self, facts: ModelFacts, samples: Samples) -> dict[str, Any]:
         return {
             "packages": package_versions(),
             "git": git_state(),
             "layout": dataclasses.asdict(samples.layout),
-            "model": {
-                "class": type(model).__name__,
-                "name": getattr(config, "_name_or_path", None) or None,
-                "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            },
+            "model": dict(facts.description),
             "missing": self._missing | ({"accuracy": self._verification.fault} if self._verification.fault else {}),
         }
 

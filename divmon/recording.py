@@ -52,13 +52,15 @@ def record_outcome(
 def completion_rows(outcome: Outcome) -> Iterator[dict[str, Any]]:
     """The completions of a measurement, a prompt a row, with the field names that the paper's code reads.
 
-    ``key`` names the prompt across runs; ``baseline_distance`` and ``near_duplicate_of`` are those of `Nearness`.
+    ``key`` names the prompt across runs; ``verdicts`` say how right each completion is (0 to 1; null without a
+    verifier), ``baseline_distance`` and ``near_duplicate_of`` are those of `Nearness`.
     """
     assert outcome.samples is not None
     measurement = outcome.measurement
     for place, sampled in enumerate(outcome.samples.prompts):
         prompt = sampled.rendered.prompt
         near = outcome.nearness[place] if outcome.nearness else None
+        verdicts = outcome.verdicts[place] if outcome.verdicts else None
         yield to_plain(
             {
                 "task": prompt.task,
@@ -73,6 +75,7 @@ def completion_rows(outcome: Outcome) -> Iterator[dict[str, Any]]:
                 "truncated": [completion.truncated for completion in sampled.completions],
                 "entropy": [completion.entropy for completion in sampled.completions],
                 "logprob": [completion.logprob for completion in sampled.completions],
+                "verdicts": verdicts,
                 "baseline_distance": near and near.distances,
                 "near_duplicate_of": near and near.repeats,
                 "step": measurement.step,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from divmon import stats
 from divmon.measurement import Accuracy, Measurement, MetricSummary, comparison_problem
 from divmon.protocols import FloatArray
 from divmon.scoring import Scores
+
+Places = NDArray[np.signedinteger]
 
 
 def summarise(
@@ -65,6 +68,7 @@ def accuracy_of(
     verifiers: Sequence[str],
     baseline: Measurement | None,
     seed: int,
+    right: Mapping[str, FloatArray] | None = None,
 ) -> Accuracy | None:
     """The accuracy of a measurement.
 
@@ -75,6 +79,7 @@ def accuracy_of(
         verifiers: What verified each prompt, as in `Accuracy`.
         baseline: What the change is counted from; None makes the measurement its own baseline.
         seed: Seed of the bootstrap.
+        right: The diversity of the right completions, as in `Accuracy`.
 
     Returns:
         The accuracy, with one for each task where there are several; None where no prompt has a share.
@@ -87,9 +92,9 @@ def accuracy_of(
     groups = {task: np.array([i for i, name in enumerate(tasks) if name == task]) for task in dict.fromkeys(tasks)}
     groups = {task: places for task, places in groups.items() if not np.isnan(now[places]).all()}
 
-    def over(chosen: Sequence[FloatArray], values: FloatArray, names: Sequence[str]) -> Accuracy:
-        parts = [now[places] for places in chosen]
-        changes = [now[places] - then[places] for places in chosen]
+    def over(chosen: Sequence[Places], places: Places) -> Accuracy:
+        parts = [now[part] for part in chosen]
+        changes = [now[part] - then[part] for part in chosen]
         change = float(np.mean([stats.mean(part) for part in changes]))
         return Accuracy(
             mean=stats.mean([stats.mean(part) for part in parts]),
@@ -97,19 +102,17 @@ def accuracy_of(
             change=change,
             change_interval=stats.NO_INTERVAL if math.isnan(change) else stats.interval_over_tasks(changes, seed=seed),
             change_p=stats.change(
-                np.concatenate(parts), np.concatenate([then[places] for places in chosen]), seed=seed
+                np.concatenate(parts), np.concatenate([then[part] for part in chosen]), seed=seed
             ).p_value,
-            per_prompt=tuple(float(value) for value in values),
-            verifiers=tuple(names),
+            per_prompt=tuple(now[places].tolist()),
+            verifiers=tuple(verifiers[place] for place in places),
+            right={name: tuple(values[places].tolist()) for name, values in (right or {}).items()},
         )
 
-    whole = over(list(groups.values()), now, verifiers)
+    whole = over(list(groups.values()), np.arange(len(now)))
     if len(set(tasks)) == 1:
         return whole
-    by_task = {
-        task: over([places], now[places], [verifiers[place] for place in places]) for task, places in groups.items()
-    }
-    return dataclasses.replace(whole, tasks=by_task)
+    return dataclasses.replace(whole, tasks={task: over([places], places) for task, places in groups.items()})
 
 
 def _baseline_shares(

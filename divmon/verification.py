@@ -1,11 +1,12 @@
-"""How many of the sampled completions are right, on prompts that have a verifier."""
+"""Which of the sampled completions are right, on prompts that have a verifier."""
 
 from __future__ import annotations
 
 import logging
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from divmon.errors import DivmonError
 from divmon.prompt import Prompt, content_digest
@@ -15,51 +16,67 @@ from divmon.verifiers import verify
 
 logger = logging.getLogger(__name__)
 
+Verdicts = tuple[float, ...] | None
+"""How right each completion of a prompt is, 0 (wrong) to 1 (right); None without a verifier that could be used."""
+
+RIGHT = 1.0
+"""The verdict from which on a completion counts as right."""
+
 
 class Verification:
     """Verifies the completions of one prompt set; what it cannot verify it says once.
 
     Args:
         prompts: The prompts.
+        code: What the verifier ``code`` is given (`divmon.verifiers.code.checker`), with ``execute_code=True``; by
+            default no program is run, and prompts with that verifier count as without one.
 
     Attributes:
         labels: What verifies each prompt, as in ``Accuracy.verifiers``: one a prompt in the set's order.
         fault: Why prompts with a verifier were not verified; empty where all were.
     """
 
-    def __init__(self, prompts: PromptSet) -> None:
+    def __init__(self, prompts: PromptSet, code: Mapping[str, Any] | None = None) -> None:
         self.prompts = prompts
-        self.labels = tuple(_label(prompt) for prompt in prompts)
+        self._options: dict[str, Mapping[str, Any]] = {} if code is None else {"code": code}
+        self.labels = tuple(self._label(prompt) for prompt in prompts)
         self.fault = ""
         self._said = False
 
-    def shares(self, sampled: Sequence[SampledPrompt]) -> list[float]:
-        """Share of each prompt's completions that verify, 0 to 1; NaN without a verifier, or one that cannot be used.
+    def verdicts(self, sampled: Sequence[SampledPrompt]) -> list[Verdicts]:
+        """How right each completion is.
 
         Args:
             sampled: The prompts with their completions, (P,).
+
+        Returns:
+            (P,) tuples of K verdicts; None for a prompt without a verifier, or one that cannot be used.
         """
         self._say_what_is_left_out()
-        return [self._share(prompt) for prompt in sampled]
+        return [self._verdicts(prompt) for prompt in sampled]
 
-    def _share(self, sampled: SampledPrompt) -> float:
+    def _usable(self, prompt: Prompt) -> bool:
+        return prompt.verifiable or prompt.verifier in self._options
+
+    def _verdicts(self, sampled: SampledPrompt) -> Verdicts:
         prompt, opened = sampled.rendered.prompt, sampled.rendered.think_opened
-        if not prompt.verifiable:
-            return math.nan
+        if not self._usable(prompt):
+            return None
+        options = self._options.get(prompt.verifier, {})
         try:
-            return statistics.fmean(
-                verify(prompt.verifier, completion.text, prompt.ground_truth, opened_in_prompt=opened)
+            return tuple(
+                verify(prompt.verifier, completion.text, prompt.ground_truth, opened_in_prompt=opened, **options)
                 for completion in sampled.completions
             )
         except DivmonError as error:
             if not self.fault:
                 self.fault = str(error)
                 logger.warning("divmon: accuracy is not measured on prompt %s and its like. %s", prompt.id, error)
-            return math.nan
+            return None
 
     def _say_what_is_left_out(self) -> None:
         """Prompts whose verifier is not for measurements."""
-        left = [prompt.verifier for prompt in self.prompts if prompt.verifier and not prompt.verifiable]
+        left = [prompt.verifier for prompt in self.prompts if prompt.verifier and not self._usable(prompt)]
         if left and not self._said:
             logger.warning(
                 "divmon: accuracy is not measured on %d of %d prompts, whose verifier is %s: a measurement runs no "
@@ -70,6 +87,10 @@ class Verification:
             )
         self._said = True
 
+    def _label(self, prompt: Prompt) -> str:
+        return f"{prompt.verifier}:{content_digest(prompt.ground_truth)[:8]}" if self._usable(prompt) else ""
 
-def _label(prompt: Prompt) -> str:
-    return f"{prompt.verifier}:{content_digest(prompt.ground_truth)[:8]}" if prompt.verifiable else ""
+
+def shares_of(verdicts: Sequence[Verdicts]) -> list[float]:
+    """Mean verdict of each prompt, 0 to 1; NaN where there is none."""
+    return [statistics.fmean(found) if found else math.nan for found in verdicts]
