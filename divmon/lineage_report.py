@@ -135,7 +135,8 @@ def plot(
     panels[0].set_ylabel("percent of base", fontsize=9)
     panels[0].legend(frameon=False, fontsize=8)
     notes = ["open circles: the paper, Olmo 3 7B"] * (paper is not None) + ["thin: each seed"] * bool(repeats)
-    figure.text(0.99, 0.0, "; ".join(notes), ha="right", va="bottom", fontsize=7)
+    if notes:
+        figure.supxlabel("; ".join(notes), x=0.99, ha="right", fontsize=7)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
