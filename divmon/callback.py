@@ -209,7 +209,8 @@ class DiversityCallback(TrainerCallback):
         asked = not state.is_hyper_param_search or "divmon" in (args.metric_for_best_model or "")
         if metrics is not None and asked:
             tasks, verified = ((), ()) if run is None else (run.tasks, run.verified)
-            metrics.update(for_evaluation(logged_values(measurement, self.options.metrics, tasks, verified)))
+            before = run.baseline if run else None
+            metrics.update(for_evaluation(logged_values(measurement, self.options.metrics, tasks, verified, before)))
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -269,7 +270,8 @@ class DiversityCallback(TrainerCallback):
             )
             measurement, trainer = run.measurements.get(step), run.trainer
             if measurement is not None and trainer is not None:
-                values = for_log(logged_values(measurement, self.options.metrics, run.tasks, run.verified))
+                scope = (run.tasks, run.verified, run.baseline)
+                values = for_log(logged_values(measurement, self.options.metrics, *scope))
                 self._guarded(f"step {step} was measured but not shown everywhere", run.open_sinks)
                 self._guarded(f"step {step} was measured but not logged everywhere", lambda: log(trainer, values))
                 self._guarded(f"step {step} was measured but not shown everywhere", lambda: run.show(step))

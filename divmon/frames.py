@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from divmon.measurement import Accuracy, Measurement, MetricSummary, Validity, comparison_problem
+from divmon.quality.decomposition import METRICS, decompose
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,18 @@ _VALIDITY = {
     "sampling_seconds": "float64",
     "scoring_seconds": "float64",
 }
+_PARTS = ("total", "genuine", "quality_control", "share")
+_PAIRS = ("d_all", "d_correct", "accuracy")
+_DECOMPOSITION = {
+    "step": "int64",
+    "epoch": "float64",
+    "task": "str",
+    "metric": "str",
+    **{f"{part}{end}": "float64" for part in _PARTS for end in ("", "_low", "_high")},
+    **{f"{name}{end}": "float64" for name in _PAIRS for end in ("_baseline", "")},
+    "prompts": "int64",
+    "of": "int64",
+}
 
 
 def means(measurements: Sequence[Measurement]) -> pd.DataFrame:
@@ -65,6 +78,11 @@ def validity(measurements: Sequence[Measurement]) -> pd.DataFrame:
         for measurement in measurements
     )
     return _frame(rows, _VALIDITY)
+
+
+def decomposition(measurements: Sequence[Measurement], baseline: Measurement | None) -> pd.DataFrame:
+    """The columns of `_DECOMPOSITION`, a row for each step, task (empty: all of them) and metric that has one."""
+    return _frame((row for measurement in measurements for row in _loss_rows(measurement, baseline)), _DECOMPOSITION)
 
 
 def _frame(rows: Iterable[dict[str, Any]], kinds: Mapping[str, str]) -> pd.DataFrame:
@@ -114,6 +132,21 @@ def _prompt_rows(measurement: Measurement, baseline: Measurement | None) -> Iter
                 "value": value,
                 "baseline": before.get(prompts.keys[number], math.nan),
             }
+
+
+def _loss_rows(measurement: Measurement, baseline: Measurement | None) -> Iterator[dict[str, Any]]:
+    if baseline is None:
+        return
+    for metric in METRICS:
+        whole = decompose(measurement, baseline, metric)
+        for task, found in {"": whole, **whole.tasks}.items() if whole else ():
+            row: dict[str, Any] = {"step": measurement.step, "epoch": measurement.epoch, "task": task, "metric": metric}
+            for part in _PARTS:
+                estimate = getattr(found, part)
+                row |= {part: estimate.value, f"{part}_low": estimate.interval[0], f"{part}_high": estimate.interval[1]}
+            for name in _PAIRS:
+                row |= zip((f"{name}_baseline", name), getattr(found, name), strict=True)
+            yield row | {"prompts": found.prompts, "of": found.of}
 
 
 def _before(measurement: Measurement, baseline: Measurement | None, metric: str) -> dict[str, float]:

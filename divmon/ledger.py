@@ -74,9 +74,9 @@ class Ledger:
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one line and flush it to the disk; a torn line that a killed process left is cut off first."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        line = _line(record).encode("utf-8", "backslashreplace")
+        line = json_line(record).encode("utf-8", "backslashreplace")
         with self.path.open("a+b") as file:
-            _mend_last_line(file)
+            mend_last_line(file)
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -97,7 +97,7 @@ class Ledger:
             if not line.strip():
                 continue
             try:
-                record = _record(line)
+                record = read_line(line)
             except ValueError as error:
                 if number == len(lines):
                     return
@@ -185,7 +185,7 @@ class Ledger:
         partial = path.with_suffix(".partial")
         try:
             with gzip.open(partial, "wt", encoding="utf-8", errors="backslashreplace") as file:
-                file.writelines(_line(row) for row in rows)
+                file.writelines(json_line(row) for row in rows)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -216,12 +216,12 @@ def _followed(run: RunRecord | None, record: Mapping[str, Any]) -> RunRecord | N
     return run
 
 
-def _line(record: Mapping[str, Any]) -> str:
+def json_line(record: Mapping[str, Any]) -> str:
     """A record as a line of strict JSON, to be encoded with ``backslashreplace``: JSON's way to write half a pair."""
     return json.dumps(to_plain(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str) + "\n"
 
 
-def _record(line: bytes) -> dict[str, Any]:
+def read_line(line: bytes) -> dict[str, Any]:
     """The record of a line; ValueError for one that holds none."""
     record = json.loads(line)
     if not isinstance(record, dict) or not isinstance(record.get("schema", 0), int):
@@ -229,7 +229,7 @@ def _record(line: bytes) -> dict[str, Any]:
     return record
 
 
-def _mend_last_line(file: Any) -> None:
+def mend_last_line(file: Any) -> None:
     """Leave an append-mode binary file ending in a whole line: end one that lacks its newline, cut off a torn one."""
     start, block = file.seek(0, os.SEEK_END), b""
     while start > 0 and b"\n" not in block.strip():
@@ -241,7 +241,7 @@ def _mend_last_line(file: Any) -> None:
     begin = last.rfind(b"\n") + 1
     try:
         if last:
-            _record(last[begin:])
+            read_line(last[begin:])
     except ValueError:
         file.truncate(start + begin)
     else:

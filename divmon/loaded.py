@@ -120,6 +120,18 @@ class Run:
         """
         return frames.per_prompt(self.measurements, self.baseline)
 
+    def decomposition(self) -> pd.DataFrame:
+        """What a loss of diversity is made of, as a tidy data frame (`divmon.quality.decomposition`).
+
+        Returns:
+            A row for each step, task (empty: all of them) and metric (``sbert``, ``vendi``) of prompts with a verifier:
+            ``total``, ``genuine``, ``quality_control`` and ``share``, each with its 95% interval (``genuine_low``,
+            ``genuine_high``); ``d_all``, ``d_correct`` and ``accuracy`` with the baseline's (``d_all_baseline``); and
+            ``prompts``, the number of prompts with two right answers in both, ``of`` those that were verified in both.
+            Empty where nothing was verified, or the two must not be compared.
+        """
+        return frames.decomposition(self.measurements, self.baseline)
+
     def validity(self) -> pd.DataFrame:
         """What tells whether the completions are sound, as a data frame.
 

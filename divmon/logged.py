@@ -6,13 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 
 from divmon.measurement import Measurement
+from divmon.quality.decomposition import decompose
 
 PREFIX = "divmon/"
 EVALUATION_PREFIX = "eval_divmon/"
 
 
 def logged_values(
-    measurement: Measurement | None, metrics: Sequence[str], tasks: Sequence[str] = (), verified: Sequence[str] = ()
+    measurement: Measurement | None,
+    metrics: Sequence[str],
+    tasks: Sequence[str] = (),
+    verified: Sequence[str] = (),
+    baseline: Measurement | None = None,
 ) -> dict[str, float]:
     """Every logged key, without its prefix, with NaN for what was not measured.
 
@@ -22,11 +27,13 @@ def logged_values(
         tasks: The tasks, where there are several: their values stand under ``<task>/<metric>``.
         verified: Those of the tasks that have a verifier (``PromptSet.verified_tasks``), of which there should be an
             accuracy; one that the measurement has is there in any case.
+        baseline: What a loss of SBERT counts from, where its parts are logged.
 
     Returns:
-        ``<metric>`` and ``<metric>_retained`` for each metric (and task), ``accuracy`` (0 to 1) where prompts have a
-        verifier (and for each such task), ``entropy`` (nats a token), ``truncated`` and ``repeated`` (shares, 0 to 1)
-        and ``seconds``.
+        ``<metric>`` and ``<metric>_retained`` for each metric (and task); where prompts have a verifier (and for each
+        such task) ``accuracy`` (0 to 1) and the two parts of what SBERT lost since the baseline, ``sbert_genuine`` and
+        ``sbert_quality_control`` (`divmon.quality.decomposition`); ``entropy`` (nats a token), ``truncated`` and
+        ``repeated`` (shares, 0 to 1) and ``seconds``.
     """
     values: dict[str, float] = {}
     scopes = {"": measurement.metrics if measurement else {}}
@@ -38,12 +45,18 @@ def logged_values(
             values[f"{scope}{metric}"] = summary.mean if summary else math.nan
             values[f"{scope}{metric}_retained"] = summary.retained if summary else math.nan
     accuracy = measurement.accuracy if measurement else None
-    if accuracy or verified:
-        values["accuracy"] = accuracy.mean if accuracy else math.nan
+    verified_scopes = [""] if accuracy or verified else []
     found = accuracy.tasks if accuracy else {}
-    for task in tasks if len(tasks) > 1 else ():
-        if task in found or task in verified:
-            values[f"{task}/accuracy"] = found[task].mean if task in found else math.nan
+    verified_scopes += [task for task in tasks if task in found or task in verified] if len(tasks) > 1 else []
+    loss = decompose(measurement, baseline) if measurement and baseline and "sbert" in metrics else None
+    for task in verified_scopes:
+        scope = f"{task}/" if task else ""
+        right = found.get(task) if task else accuracy
+        values[f"{scope}accuracy"] = right.mean if right else math.nan
+        if "sbert" in metrics:
+            parts = (loss.tasks.get(task) if task else loss) if loss else None
+            values[f"{scope}sbert_genuine"] = parts.genuine.value if parts else math.nan
+            values[f"{scope}sbert_quality_control"] = parts.quality_control.value if parts else math.nan
     for name in ("entropy", "truncated", "repeated"):
         values[name] = getattr(measurement.validity, name) if measurement else math.nan
     values["seconds"] = sum(measurement.seconds.values()) if measurement else math.nan

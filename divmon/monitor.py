@@ -81,16 +81,17 @@ class Monitor:
     Args:
         prompts: The prompts.
         options: Everything else.
+        code: Opt-in to run programs that a model wrote (see `Verification`).
     """
 
-    def __init__(self, prompts: PromptSet, options: MonitorOptions) -> None:
+    def __init__(self, prompts: PromptSet, options: MonitorOptions, code: Mapping[str, Any] | None = None) -> None:
         self.prompts = prompts
         self.options = options
         self._encoder: RememberingEncoder | None = None
         self._nli: NliClassifier | None = None
         self._missing: dict[str, str] = {}
         self._loaded = False
-        self._verification = Verification(prompts)
+        self._verification = Verification(prompts, code)
         self._without = [prompt.without for prompt in prompts]
         self._meant = [name for name in options.metrics if any(name not in names for names in self._without)]
 
@@ -237,7 +238,7 @@ class Monitor:
             ),
             baseline={},
             seconds=seconds,
-            protocol=self._protocol(settings),
+            protocol=self._protocol(settings, samples),
             provenance=self._provenance(facts, samples),
             kind=kind,
         )
@@ -310,18 +311,9 @@ class Monitor:
             for warning in said:
                 logger.warning("%s", warning.message)
 
-    def _protocol(self, settings: ScoringSettings) -> dict[str, Any]:
-        sampling = dataclasses.asdict(self.options.sampling())
-        del sampling["batch_tokens"]
-        if self.options.thinking != "full":
-            del sampling["max_think_tokens"]
-        sampling["system_prompt"] = self.options.system_prompt
-        sampling["chat_template_kwargs"] = dict(self.options.chat_template_kwargs)
-        for name in ("chat_template", "tools"):
-            content = getattr(self.options, name)
-            sampling[name] = content_digest(content) if content else None
+    def _protocol(self, settings: ScoringSettings, samples: Samples) -> dict[str, Any]:
         return {
-            "sampling": sampling,
+            "sampling": sampling_protocol(self.options, samples.limits),
             "scoring": {"unclosed": settings.unclosed},
             "nli_sentences": {"pairs": settings.nli_pairs, "seed": settings.seed},
             "vocab_size": settings.vocab_size,
@@ -337,6 +329,25 @@ class Monitor:
             "model": dict(facts.description),
             "missing": self._missing | ({"accuracy": self._verification.fault} if self._verification.fault else {}),
         }
+
+
+def sampling_protocol(options: MonitorOptions, limits: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """How completions are sampled: what must agree for two sets of them to be comparable.
+
+    Args:
+        options: The options.
+        limits: Limits of a task's completions that differ from ``max_new_tokens``, by task.
+    """
+    sampling = dataclasses.asdict(options.sampling())
+    del sampling["batch_tokens"]
+    if options.thinking != "full":
+        del sampling["max_think_tokens"]
+    sampling["system_prompt"] = options.system_prompt
+    sampling["chat_template_kwargs"] = dict(options.chat_template_kwargs)
+    for name in ("chat_template", "tools"):
+        content = getattr(options, name)
+        sampling[name] = content_digest(content) if content else None
+    return sampling | ({"limits": dict(limits)} if limits else {})
 
 
 def _validity(prompts: Sequence[SampledPrompt], scores: Scores) -> Validity:
@@ -361,9 +372,7 @@ def _validity(prompts: Sequence[SampledPrompt], scores: Scores) -> Validity:
 
 
 def _token_mean(completions: Sequence[Any], name: str) -> float:
-    """Mean over all tokens of a per-completion mean; NaN without completions."""
-    if not completions:
-        return math.nan
-    tokens = [len(completion.token_ids) for completion in completions]
-    total = sum(getattr(c, name) * length for c, length in zip(completions, tokens, strict=True))
-    return total / sum(tokens)
+    """Mean over all tokens of a per-completion mean; NaN without any."""
+    tokens = [(getattr(completion, name), len(completion.token_ids)) for completion in completions]
+    count = sum(length for _, length in tokens)
+    return sum(value * length for value, length in tokens if length) / count if count else math.nan

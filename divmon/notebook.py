@@ -13,8 +13,8 @@ from typing import Any
 
 from divmon.measurement import UNMEASURED, Measurement, MetricSummary
 from divmon.metrics import AXES, NAMES
-from divmon.reading import format_number, format_percent, verdict
-from divmon.shown import Shown, details, endings, left_out, plain, soundness, spread
+from divmon.reading import format_number, format_percent
+from divmon.shown import Shown, details, endings, left_out, plain, said, soundness, spread
 
 _WIDTH, _HEIGHT, _EDGE = 96, 28, 2  # of a curve, in pixels
 _FAINT = "opacity:.7"
@@ -28,7 +28,7 @@ def as_html(shown: Shown) -> str:
     """
     heading = f"<strong>{_escaped(shown.name)}</strong> <span style='{_FAINT}'>{_escaped(details(shown))}</span>"
     parts = [f"<div>{heading}</div>"]
-    parts.append(f"<div style='margin:4px 0'>{'<br>'.join(map(_escaped, verdict(shown.measurements)))}</div>")
+    parts.append(f"<div style='margin:4px 0'>{'<br>'.join(map(_escaped, said(shown)))}</div>")
     parts += [_alert(alert) for alert in shown.last_alerts]
     if shown.measurements:
         parts.append(_table(shown))

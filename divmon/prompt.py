@@ -43,6 +43,7 @@ class Prompt:
         ground_truth: What is right, in the verifier's form.
         stop: Texts before which a completion ends; they hold where the model has no chat template.
         without: Metrics that mean nothing on its answers (``nli`` on code): they are not measured on it.
+        checklist: Yes-or-no questions that a good answer meets, for a judge (`divmon.judge`).
         bare: The words that a template stands around, where ``text`` has one; training data hold those.
     """
 
@@ -59,6 +60,7 @@ class Prompt:
     ground_truth: Any = None
     stop: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    checklist: tuple[str, ...] = ()
     bare: str = ""
 
     def __post_init__(self) -> None:
@@ -173,6 +175,9 @@ def _settings(row: Mapping[str, Any], name: str) -> dict[str, Any]:
             tools = json.loads(tools)
         except json.JSONDecodeError as error:
             raise InputError(f"prompt {name}: 'tools' is a string but not JSON ({error}).") from error
+    checklist = row.get("checklist") or ()
+    if not isinstance(checklist, list | tuple) or not all(isinstance(item, str) for item in checklist):
+        raise InputError(f"prompt {name}: expected 'checklist' as a list of texts, got {str(checklist)[:80]!r}.")
     return {
         "tools": tuple(tools) if tools else None,
         "template_kwargs": row.get("chat_template_kwargs") or {},
@@ -180,6 +185,7 @@ def _settings(row: Mapping[str, Any], name: str) -> dict[str, Any]:
         "task": str(row.get("task") or "default"),
         "verifier": str(row.get("verifier") or ""),
         "ground_truth": row.get("ground_truth"),
+        "checklist": tuple(checklist),
     }
 
 

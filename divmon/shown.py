@@ -10,6 +10,7 @@ from typing import Any
 from divmon.alerts import alerts
 from divmon.measurement import UNMEASURED, Measurement, to_plain
 from divmon.metrics import NAMES
+from divmon.quality.decomposition import decompose
 from divmon.reading import format_number, format_percent, verdict
 from divmon.visible import cut
 
@@ -109,9 +110,19 @@ def as_text(shown: Shown) -> str:
         widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
         lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
         lines += left_out(shown)
-    lines += verdict(shown.measurements)
+    lines += said(shown)
     lines += [f"Alert: {plain(alert.get('title'))}" for alert in shown.last_alerts]
     return "\n".join([*lines, *endings(shown)])
+
+
+def said(shown: Shown) -> list[str]:
+    """The verdict, and what SBERT's loss is made of where prompts have a verifier."""
+    lines = verdict(shown.measurements)
+    last, baseline = shown.measurements[-1] if shown.measurements else None, shown.baseline
+    loss = decompose(last, baseline) if last and last.baseline and baseline else None
+    if loss is not None:
+        lines.append(f"SBERT over {loss.prompts} of {loss.of} prompts with two right answers in both: {loss.reading}")
+    return lines
 
 
 SOUNDNESS = ("entropy", "base logp", "cut", "same")

@@ -6,13 +6,15 @@ import logging
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from divmon.errors import DivmonError
 from divmon.prompt import Prompt, content_digest
 from divmon.prompts import PromptSet
-from divmon.sampling.sampler import SampledPrompt
 from divmon.verifiers import verify
+
+if TYPE_CHECKING:
+    from divmon.sampling.sampler import SampledPrompt
 
 logger = logging.getLogger(__name__)
 

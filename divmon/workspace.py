@@ -26,7 +26,8 @@ def workspace(entity: str, project: str, name: str = NAME) -> Workspace:
     """The view, not yet saved.
 
     Sections: the loss beside the retained fractions; the four metrics and what of them is retained, each with its 95%
-    interval; whether the completions are sound; the completions; the metrics by category.
+    interval; accuracy and the parts of the loss, where prompts have a verifier; whether the completions are sound; the
+    completions; the metrics by category.
 
     Args:
         entity: The user or team that the project belongs to.
@@ -85,6 +86,21 @@ def workspace(entity: str, project: str, name: str = NAME) -> Workspace:
             rows=1,
         ),
         section(
+            "Is it only wrong answers going away",
+            [
+                lines("Accuracy (with a verifier)", ["train/divmon/accuracy", *interval_keys("accuracy")]),
+                *(
+                    lines(title, [f"train/divmon/{key}", *interval_keys(key)], "of SBERT since the baseline")
+                    for title, key in (
+                        ("Lost among right answers too", "sbert_genuine"),
+                        ("Wrong answers going away", "sbert_quality_control"),
+                    )
+                ),
+            ],
+            columns=3,
+            rows=1,
+        ),
+        section(
             "Are the completions sound",
             [
                 lines("Uncertainty of the model", [validity_key("entropy")], "nats a token"),
@@ -92,7 +108,6 @@ def workspace(entity: str, project: str, name: str = NAME) -> Workspace:
                 lines("More likely than under the base (PEFT)", [validity_key("base_gap")], "nats a token"),
                 lines("Share of completions", [validity_key(share) for share in shares]),
                 lines("Length", [validity_key("mean_length")], "tokens"),
-                lines("Accuracy (with a verifier)", ["train/divmon/accuracy", *interval_keys("accuracy")]),
                 lines("Prompts without a value", [validity_key("unmeasured")]),
             ],
             columns=4,

@@ -76,5 +76,16 @@ def scores_length(system, user, messages):
     return f"[[{code}: {'tie' if left == right else 1 if left > right else 2}]]"
 
 
+def judges(system, user, messages):
+    """As `scores_length`; an answer meets as many items of a checklist as it has words, and a checklist has two."""
+    code = CODE.search(system)[1]
+    if "You write checklists" in system:
+        return f"[[{code}: Is it there?]]\n[[{code}: Is it to the point?]]"
+    if items := re.search(r"The checklist has (\d+) items", system):
+        met, count = len(ANSWERS.search(user)[2].split()), int(items[1])
+        return f"[[{code}: {', '.join('yes' if place < met else 'no' for place in range(count))}]]"
+    return scores_length(system, user, messages)
+
+
 def error(status, message="no", **headers):
     return status, json.dumps({"error": {"message": message}}), headers

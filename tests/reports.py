@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from divmon.alerts import alerts
 from divmon.ledger import Ledger
 from divmon.measurement import Measurement, PromptRecord, to_plain
 from divmon.metrics import METRICS
+from divmon.quality.grades import FILE
 from divmon.recording import header
 from divmon.report import write_report
 from divmon.summary import accuracy_of, summarise
@@ -43,6 +45,7 @@ def make_run(
     tasks: Sequence[str] = ("chat", "maths"),
     categories: Sequence[str] = ("open", "closed"),
     verified: bool = True,
+    right: bool = True,
     baseline: Measurement | None = None,
     failed: int | None = None,
     completions: bool = True,
@@ -64,6 +67,7 @@ def make_run(
         tasks: Tasks, in turn.
         categories: Categories, in turn.
         verified: Whether prompts of the last task have a verifier.
+        right: Whether the diversity of right answers was measured; they are less different than all, and lose less.
         baseline: Another run's, to count from.
         failed: A step at which the measurement failed.
         completions: Whether they are kept.
@@ -114,7 +118,13 @@ def make_run(
                 f"{verifier}:{number:08x}" if places.tasks[number] == tasks[-1] else "" for number in range(prompts)
             ]
             shares = [0.5 + 0.2 * done + 0.01 * number if label else math.nan for number, label in enumerate(labels)]
-            made = dataclasses.replace(made, accuracy=accuracy_of(made, shares, labels, first, 0))
+            known = np.array([bool(label) for label in labels])
+            among_right = {
+                "sbert": np.where(known, 0.8 * start * (1 - 0.6 * lost), math.nan),
+                "vendi": np.where(known, 1 + 3 * start * (1 - 0.6 * lost), math.nan),
+            }
+            found = accuracy_of(made, shares, labels, first, 0, among_right if right else None)
+            made = dataclasses.replace(made, accuracy=found)
         made = summarise(made, scores(**values), METRICS, first, 0)
         first = first or made
         rows = [_row(places, number, step, samples, say, asked(number)) for number in range(prompts)]
@@ -129,6 +139,18 @@ def make_run(
             line = to_plain(alert) | {"title": alert.title}
             ledger.append(header(run_id) | {"kind": "alert", "step": alert.step, "alert": line})
     return first or measurement()
+
+
+def grade_run(folder: Path, run_id: str = "r1", **tasks: Any) -> Path:
+    """Grades beside a run's ledger: of each task accuracy@1, majority@16 and D_c, or whatever else is given."""
+    names = ("accuracy_at_1", "majority_at_k", "d_correct")
+    entries = {
+        task: dict(zip(names, of, strict=True)) | {"k": 16} if isinstance(of, tuple) else of
+        for task, of in tasks.items()
+    }
+    path = folder / "divmon" / FILE
+    path.write_text(json.dumps({"run_id": run_id, "tasks": entries}))
+    return path
 
 
 def _row(

@@ -24,6 +24,7 @@ from divmon.prompt import Prompt
 from divmon.prompts import PromptSet
 from divmon.reading import measurements_table, verdict
 from divmon.summary import accuracy_of, summarise
+from tests.fakes import FakeEncoder
 from tests.records import accuracy, measurement, prompts, scores, summary
 from tests.tiny import HELD_OUT, tiny_llama, tiny_tokenizer
 
@@ -138,16 +139,20 @@ def test_metrics_know_nothing_of_it():
 
 def test_round_trip():
     tasks = {"math": accuracy(0.3), "if": accuracy(0.5)}
-    for found in (None, accuracy(), dataclasses.replace(accuracy(), tasks=tasks)):
+    right = {"sbert": (0.25, 0.5), "vendi": (1.5, 2.0)}
+    for found in (None, accuracy(), dataclasses.replace(accuracy(), tasks=tasks, right=right)):
         whole = measurement(accuracy=found)
         record = json.loads(json.dumps(whole.to_json(), allow_nan=False))
         assert Measurement.from_json(record) == whole
 
 
 def test_nan_is_null():
-    found = Accuracy(0.5, per_prompt=(NAN, 0.5), verifiers=("", "math:0"))
+    found = Accuracy(0.5, per_prompt=(NAN, 0.5), verifiers=("", "math:0"), right={"sbert": (NAN, 0.5)})
     record = json.loads(json.dumps(measurement(accuracy=found).to_json(), allow_nan=False))["accuracy"]
     assert (record["change"], record["interval"], record["per_prompt"]) == (None, [None, None], [None, 0.5])
+    assert record["right"] == {"sbert": [None, 0.5]}
+    read = Measurement.from_json(measurement(accuracy=found).to_json()).accuracy
+    np.testing.assert_equal(read.right["sbert"], (NAN, 0.5))
 
 
 @pytest.mark.parametrize("change", [{"accuracy": {}}, {"accuracy": {"mean": 0.5}}, {"accuracy": 0.5}])
@@ -172,6 +177,7 @@ def test_it_is_logged_where_there_is_one():
     assert for_log(values)["divmon/accuracy"] == 0.4
     assert for_evaluation(values)["eval_divmon/accuracy"] == 0.4
     assert not [key for key in values if key.startswith("accuracy_")]
+    assert list(values)[8:11] == ["accuracy", "sbert_genuine", "sbert_quality_control"]
 
 
 def test_tasks_have_their_own():
@@ -266,6 +272,60 @@ class TestMonitor:
         )
         assert (later.accuracy.change, later.accuracy.change_interval) == (0.0, (0.0, 0.0))
         np.testing.assert_equal(Ledger.of(tmp_path).read().measurements[1].to_json(), later.to_json())
+
+    def test_the_diversity_of_the_right_completions(self, tmp_path):
+        """D_c and V_c are SBERT and Vendi of the completions whose verdict is 1, written out here once more."""
+        settings = SHORT | {"samples": 6, "max_new_tokens": 12}
+
+        def rows_of(name, prompts):
+            measured = divmon.measure(tiny_llama(), tiny_tokenizer(), prompts, output_dir=tmp_path / name, **settings)
+            return measured, {row["key"]: row for row in divmon.load(tmp_path / name).completions()}
+
+        _, plain = rows_of("plain", HELD_OUT)
+        assert all(row["verdicts"] is None for row in plain.values())
+        # At most as many words as some of the completions have: some hold and some do not.
+        middle = [sorted(len(text.split()) for text in row["outputs"])[3] for row in plain.values()]
+        prompts = [
+            {"prompt": text, "verifier": "constraints", "ground_truth": [{"kind": "max_words", "count": count}]}
+            for text, count in zip(HELD_OUT, middle, strict=True)
+        ]
+        prompts[3]["ground_truth"], prompts[4]["verifier"] = FAILS, None
+        found, rows = rows_of("verified", prompts)
+        counts = []
+        for place, key in enumerate(found.prompts.keys):
+            row, right = rows[key], found.accuracy.right
+            if place == 4:
+                assert row["verdicts"] is None
+            texts = [text for text, verdict in zip(row["outputs"], row["verdicts"] or (), strict=False) if verdict == 1]
+            counts.append(len(texts))
+            if len(texts) < 2:
+                assert math.isnan(right["sbert"][place])
+                assert math.isnan(right["vendi"][place])
+                continue
+            assert found.accuracy.per_prompt[place] == pytest.approx(len(texts) / 6, abs=1e-12)
+            gram = (embedded := FakeEncoder().encode(texts)) @ embedded.T
+            pairs = [gram[i, j] for i in range(len(texts)) for j in range(i)]
+            assert right["sbert"][place] == pytest.approx(1 - sum(pairs) / len(pairs), abs=1e-5)
+            weights = np.clip(np.linalg.eigvalsh(gram / len(texts)), 1e-12, None)
+            assert right["vendi"][place] == pytest.approx(math.exp(-(weights * np.log(weights)).sum()), abs=1e-3)
+        assert counts[3:] == [0, 0]
+        assert sum(2 <= count < 6 for count in counts) >= 2, counts
+        assert found.metrics["sbert"].per_prompt[0] != found.accuracy.right["sbert"][0]
+
+    def test_without_an_embedding_metric_right_answers_have_no_diversity(self):
+        found = divmon.measure(tiny_llama(), tiny_tokenizer(), with_verifiers(), metrics=("ead",), **SHORT)
+        assert found.accuracy.mean == 0.5
+        assert found.accuracy.right == {}
+
+    def test_tasks_have_their_own_right_completions(self):
+        rows = with_verifiers()
+        for place, row in enumerate(rows):
+            row["task"] = "b" if place else "a"
+        found = divmon.measure(tiny_llama(), tiny_tokenizer(), rows, **SHORT).accuracy
+        np.testing.assert_equal(found.tasks["a"].right["sbert"], found.right["sbert"][:1])
+        np.testing.assert_equal(found.tasks["b"].right["vendi"], found.right["vendi"][1:])
+        assert math.isfinite(found.right["sbert"][0])
+        assert math.isnan(found.right["sbert"][1])  # none is right
 
     def test_nothing_else_of_the_measurement_changes(self):
         plain = divmon.measure(tiny_llama(), tiny_tokenizer(), HELD_OUT, **SHORT)

@@ -112,6 +112,11 @@ class TestGiven:
             ([[ANSWER]], "prompt 0: expected a string, a chat"),
             ([{"question": "one"}], "or an object with 'prompt' or 'messages'"),
             ([{"prompt": "one", "tools": "{"}], "prompt 0: 'tools' is a string but not JSON"),
+            (
+                [{"prompt": "one", "checklist": "Is it?"}],
+                "prompt 0: expected 'checklist' as a list of texts, got 'Is it",
+            ),
+            ([{"prompt": "one", "checklist": [1]}], "prompt 0: expected 'checklist' as a list of texts, got '\\[1\\]'"),
             ("what is this?", "Cannot read the prompts of 'what is this\\?'.*themselves are given as a list"),
         ],
     )

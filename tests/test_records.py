@@ -432,7 +432,8 @@ def outcome(whole):
     rendered = _Made({"prompt": prompt, "text": "<q>", "think_opened": False})
     sampled = _Made({"rendered": rendered, "completions": [completion]})
     near = Nearness((0.25,), (None,))
-    return _Made({"measurement": whole, "samples": _Made({"prompts": [sampled]}), "nearness": (near,)})
+    made = {"measurement": whole, "samples": _Made({"prompts": [sampled]}), "nearness": (near,), "verdicts": ((0.5,),)}
+    return _Made(made)
 
 
 def test_outcomes_of_one_run_share_a_ledger_and_another_run_moves_it_aside(tmp_path):
@@ -452,6 +453,7 @@ def test_outcomes_of_one_run_share_a_ledger_and_another_run_moves_it_aside(tmp_p
         *("t", "0", "q", ["a"], [2], [None], 5)
     ]
     assert (row["key"], row["baseline_distance"], row["near_duplicate_of"]) == ("k", [0.25], [None])
+    assert row["verdicts"] == [0.5]
     record_outcome(outcome(measurement(run_id="r2")), tmp_path, MonitorOptions())
     assert ledger.read().run_id == "r2"
     assert Ledger(tmp_path / FOLDER / "earlier" / "r1").read().run_id == "r1"

@@ -20,14 +20,15 @@ from divmon.cli import main
 from divmon.errors import InputError
 from divmon.ledger import Ledger
 from divmon.loaded import load
-from divmon.measurement import Measurement
+from divmon.measurement import Accuracy, Measurement
 from divmon.nearness import answers_of
+from divmon.quality.decomposition import decompose
 from divmon.recording import header
 from divmon.report import bounds, paper, write_report
 from divmon.report.changes import changes_of
 from divmon.report.runs import COMPLETIONS, grouped, metrics_of, read_runs
 from divmon.report.text import cut, embedded, visible, without_folders
-from tests.reports import HOSTILE, hostile_report, make_run
+from tests.reports import HOSTILE, grade_run, hostile_report, make_run
 
 ENCODER = {"name": "other", "digest": "2" * 64}
 
@@ -446,6 +447,141 @@ class TestSeveral:
         page = Page(write_report([tmp_path / "sft", tmp_path / "dpo"], tmp_path / "out"))
         assert "The runs are named after stages, but are no lineage: dpo counts from another base model" in page.text
         assert page.data["stages"] == []
+
+
+@pytest.mark.usefixtures("no_pictures")
+class TestRightAnswers:
+    """How much of the loss is only wrong answers going away, and what a majority vote gains."""
+
+    TASKS = ("chat", "gsm8k")
+
+    def test_the_parts_of_a_run(self, tmp_path):
+        make_run(tmp_path / "run", prompts=20, tasks=self.TASKS, steps=(0, 10, 20))
+        page = Page(write_report(tmp_path / "run"))
+        run = load(tmp_path / "run")
+        found = decompose(run.measurements[-1], run.baseline)
+        low, high = found.genuine.interval
+        assert "How much of the loss is only wrong answers going away?" in page.text
+        assert f"{found.genuine.value:.3f} {low:.3f} to {high:.3f}" in page.text
+        assert f"{found.total.value:.3f} {found.total.interval[0]:.3f} to" in page.text
+        assert f"10 of 10 prompts, 60% → 80% right): {found.reading}" in page.text
+        assert "The paper (Olmo 3 7B): 70% for Think, 65% for Instruct." in page.text
+        lines = page.data["charts"]["loss-0"]["views"]["values"]["lines"]
+        assert [line["name"] for line in lines] == ["loss", "among right answers too", "wrong answers"]
+        assert lines[1]["x"] == [0, 10, 20]
+        assert lines[1]["y"][0] == 0
+        assert lines[1]["y"][2] == pytest.approx(found.genuine.value, rel=1e-3)
+        assert lines[1]["high"][2] == pytest.approx(high, rel=1e-3)
+        assert page.text.count("Vendi 3.65 → 2.02") == 1
+        assert "What a majority vote gains" not in page.text
+
+    def test_each_stage_of_a_lineage(self, tmp_path):
+        base = dataclasses.replace(
+            make_run(tmp_path / "base", prompts=20, tasks=self.TASKS, steps=(0,)), kind="baseline"
+        )
+        for name, kept in (("think-dpo", 0.3), ("think-sft", 0.6)):
+            make_run(tmp_path / name, prompts=20, tasks=self.TASKS, kept=kept, baseline=base, run_id=name)
+        page = Page(write_report([tmp_path / "think-dpo", tmp_path / "think-sft"], tmp_path / "out"))
+        sft, dpo = (page.text.index(f"{name}, gsm8k (10 of 10 prompts") for name in ("think-sft", "think-dpo"))
+        assert sft < dpo  # stage by stage
+        charts = page.data["charts"]
+        for part in ("total", "genuine", "quality-control"):
+            lines = charts[f"loss-{part}-0"]["views"]["values"]["lines"]
+            assert [(line["name"], line["style"]) for line in lines] == [("think-sft", 0), ("think-dpo", 1)]
+        for name in ("think-sft", "think-dpo"):
+            run = load(tmp_path / name)
+            assert f"{decompose(run.measurements[-1], run.baseline).genuine.value:.3f}" in page.text
+
+    def test_several_tasks_have_a_row_each_and_one_for_all(self, tmp_path):
+        made = make_run(tmp_path / "made", prompts=20, steps=(0,))
+        ledger = Ledger(tmp_path / "run" / "divmon")
+        ledger.append(header("r1") | {"kind": "run", "step": 0, "options": {}})
+        for step, right in ((0, 0.5), (5, 0.2)):
+            found = Accuracy(0.5, per_prompt=(0.5,) * 20, verifiers=("math:0",) * 20, right={"sbert": (right,) * 20})
+            baseline = {"run_id": "r1", "step": 0, "kind": "measurement"} if step else {}
+            ledger.append(dataclasses.replace(made, step=step, accuracy=found, baseline=baseline).to_json())
+        page = Page(write_report(tmp_path / "run"))
+        for name, count in (("all tasks", 20), ("chat", 10), ("maths", 10)):
+            assert f"{name} ({count} of {count} prompts, 50% → 50% right): No loss can be told over all" in page.text
+
+    def test_other_verifiers_are_in_charts_of_their_own(self, tmp_path):
+        make_run(tmp_path / "a", prompts=20)
+        make_run(tmp_path / "b", prompts=20, verifier="judge", run_id="b")
+        charts = Page(write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "out")).data["charts"]
+        names = {key: [line["name"] for line in chart["views"]["values"]["lines"]] for key, chart in charts.items()}
+        assert (names["loss-genuine-0"], names["loss-genuine-1"]) == (["a"], ["b"])
+        assert charts["loss-genuine-1"]["title"] == "Among right answers too: b"
+
+    def test_without_right_answers_there_is_no_such_section(self, tmp_path):
+        for name, settings in (("a", {"verified": False}), ("b", {"steps": (0,)})):
+            make_run(tmp_path / name, **settings)
+            page = Page(write_report(tmp_path / name))
+            assert "wrong answers going away" not in page.text
+            assert page.data["votes"] is None
+
+    def test_a_run_that_cannot_be_decomposed_says_why(self, tmp_path):
+        make_run(tmp_path / "a", right=False)
+        make_run(tmp_path / "b", run_id="b")
+        page = Page(write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "out"))
+        assert "a: no parts of a loss: SBERT of the right answers was not measured now." in page.text
+
+    def test_a_majority_vote_beside_the_papers(self, tmp_path):
+        make_run(tmp_path / "run", tasks=self.TASKS)
+        grade_run(tmp_path / "run", gsm8k=(0.5, 0.75, 0.125), chat=(0.5, None, 0.3), own=(0.25, 0.2, 0.25))
+        page = Page(write_report(tmp_path / "run"))
+        points = page.data["votes"]["points"]
+        assert len(points) == 48 + 2  # chat has no final answers to vote on
+        assert [point["x"] for point in points] == sorted(point["x"] for point in points)
+        mine = {point["task"]: point for point in points if point["style"] is not None}
+        assert mine["GSM8K"] == {
+            "name": "run",
+            "task": "GSM8K",
+            "shape": 2,
+            "style": 0,
+            "x": 0.125,
+            "y": 0.25,
+            "k": 16,
+        }
+        assert mine["own"]["shape"] == 3
+        assert {
+            "name": "Base, the paper",
+            "task": "GSM8K",
+            "shape": 2,
+            "style": None,
+            "x": 0.135,
+            "y": 0.244,
+            "k": 16,
+        } in points
+        assert "run GSM8K 0.125 +25.0 16" in page.text
+        assert "Base (the paper) GSM8K 0.135 +24.4 16" in page.text
+        assert "their correlation is 0.52 over all 48 points" in page.text
+
+    @pytest.mark.parametrize(
+        ("text", "why"),
+        [
+            ("{", "its grades.json cannot be read (JSONDecodeError); grade it again."),
+            ("[]", "its grades.json cannot be read (AttributeError); grade it again."),
+            ('{"run_id": "r1"}', "its grades.json cannot be read (KeyError); grade it again."),
+            (
+                '{"run_id": "r1", "tasks": {"a": {"k": 1}}}',
+                "its grades.json cannot be read (KeyError); grade it again.",
+            ),
+            ('{"run_id": "other", "tasks": {}}', "its grades.json is of another run; grade it again."),
+        ],
+    )
+    def test_grades_that_cannot_be_read_are_a_note(self, text, why, tmp_path):
+        make_run(tmp_path / "run")
+        grade_run(tmp_path / "run").write_text(text)
+        page = Page(write_report(tmp_path / "run"))
+        assert f"run: {why}" in page.text
+        assert page.data["votes"] is None
+
+    def test_hostile_names_of_tasks_are_text(self, tmp_path):
+        make_run(tmp_path / "run", tasks=("chat", HOSTILE[2]), prompts=20)
+        grade_run(tmp_path / "run", **{HOSTILE[2]: (0.5, 0.75, 0.1)})
+        page = Page(write_report(tmp_path / "run"))
+        assert [tag for tag, _ in page.tags].count("script") == 2
+        assert any(point["task"] == cut(HOSTILE[2], bounds.MOST_OF_A_NAME) for point in page.data["votes"]["points"])
 
 
 @pytest.fixture(scope="module")

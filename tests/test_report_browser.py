@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from divmon.report import write_report
-from tests.reports import hostile_report, make_run
+from tests.reports import grade_run, hostile_report, make_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
@@ -90,6 +90,7 @@ def hostile(tmp_path_factory) -> Path:
 def rich(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("browser") / "rich"
     make_run(folder, prompts=20, steps=(0, 10, 20, 30), failed=20)
+    grade_run(folder, maths=(0.5, 0.75, 0.125))
     return write_report(folder)
 
 
@@ -99,6 +100,7 @@ def several(tmp_path_factory) -> Path:
     base = make_run(folder / "base", steps=(0,))
     for name, kept in (("think-sft", 0.6), ("think-dpo", 0.3)):
         make_run(folder / name, kept=kept, baseline=base, run_id=name)
+        grade_run(folder / name, name, maths=(0.5, 0.6, kept / 5))
     return write_report([folder / "think-sft", folder / "think-dpo"], folder / "out")
 
 
@@ -123,7 +125,7 @@ class TestRenders:
         page = visit(rich)
         assert page.title() == "Output diversity: rich"
         charts = page.locator("figure[data-chart] svg[role=slider]")
-        assert charts.count() == page.locator("figure[data-chart]").count() == 9
+        assert charts.count() == page.locator("figure[data-chart]").count() == 10
         chart = page.locator("figure[data-chart=sbert-0]")
         becomes(chart.locator("path.curve"), 1)
         becomes(chart.locator("path.mark"), 3)
@@ -149,6 +151,29 @@ class TestRenders:
         )
         assert page.locator(".card").first.locator("section h4").all_inner_texts()[-1].startswith("think-dpo, step 20")
 
+    def test_the_parts_of_a_loss(self, visit, rich, several):
+        chart = visit(rich).locator("figure[data-chart=loss-0]")
+        becomes(chart.locator("path.curve"), 3)
+        becomes(chart.locator(".legend li"), 3)
+        becomes(chart.locator("path.band"), 3)
+        page = visit(several)
+        becomes(page.locator("figure[data-chart^=loss-] path.curve"), 6)  # three parts, two runs
+        assert page.locator("#quality .words li").all_inner_texts()[1].startswith("think-dpo, maths (4 of 4 prompts")
+
+    def test_a_majority_vote_beside_the_papers(self, visit, rich, several):
+        page = visit(rich)
+        plot = page.locator("figure[data-scatter=votes]")
+        becomes(plot.locator("path.hollow"), 48)
+        becomes(plot.locator("path.mark"), 1)
+        page = visit(several)
+        marks = page.locator("figure[data-scatter=votes] path.mark")
+        becomes(marks, 2)
+        dpo, sft = marks.evaluate_all("marks => marks.map(mark => getComputedStyle(mark).fill)")  # by D_c
+        assert dpo != sft
+        samples = page.locator("#quality .legend svg[data-sample^=point-] rect")
+        assert samples.evaluate_all("all => all.map(one => getComputedStyle(one).fill)") == [sft, dpo]
+        assert page.locator("#quality .legend svg[data-sample^=shape-] path").count() == 4
+
     def test_what_is_missing_does_not_break_the_script(self, visit, tmp_path):
         make_run(tmp_path / "gaps", steps=(5,), failed=5)
         make_run(tmp_path / "bare", completions=False, steps=(0,), verified=False, tasks=("one",), categories=("",))
@@ -161,6 +186,7 @@ class TestRenders:
         page = visit(rich, java_script_enabled=False)
         page.locator("figure[data-chart=sbert-0] summary").click()
         becomes(page.locator("figure[data-chart=sbert-0] tbody tr"), 3)
+        becomes(page.locator("figure[data-scatter=votes] tbody tr"), 49)
         assert "need JavaScript" in page.inner_text("header.page")
 
 
@@ -202,6 +228,29 @@ class TestControls:
         assert "Diversity collapse at step 30" in tip.inner_text()
         page.mouse.move(5, 5)
         assert not tip.is_visible()
+
+    def test_the_points_are_read_by_keyboard_and_by_pointer(self, visit, rich):
+        page = visit(rich)
+        plot = page.locator("figure[data-scatter=votes] svg")
+        tip = page.locator("figure[data-scatter=votes] .tip")
+        plot.focus()
+        page.keyboard.press("ArrowRight")
+        assert (plot.get_attribute("aria-valuenow"), plot.get_attribute("aria-valuemax")) == ("0", "48")
+        assert plot.get_attribute("aria-valuetext").startswith("Think-DPO w/o CoT, the paper: GSM8K; right answers")
+        page.keyboard.press("End")
+        assert plot.get_attribute("aria-valuenow") == "48"
+        assert tip.inner_text().startswith("Base, the paper: MATH-Geometry\n")
+        page.keyboard.press("ArrowLeft")
+        assert plot.get_attribute("aria-valuenow") == "47"
+        page.keyboard.press("Escape")
+        assert not tip.is_visible()
+        box = page.locator("figure[data-scatter=votes] path.mark").bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        assert tip.inner_text().splitlines() == [
+            "rich: maths",
+            "right answers differ by 0.125",
+            "the majority of 16: +25.0 points over one answer",
+        ]
 
     def test_filters_search_and_order(self, visit, rich):
         page = visit(rich)
@@ -393,6 +442,8 @@ class TestLooks:
             ("path.curve", "stroke"),
             ("path.sign", "fill"),
             ("path.gap", "stroke"),
+            ("path.hollow", "stroke"),
+            ("path.mark", "fill"),
         ):
             found = page.evaluate(PAINTED, [selector, what])
             least = 4.5 if selector == "svg text" else 3

@@ -118,7 +118,7 @@ class TestCode:
 class TestJudge:
     @pytest.fixture
     def cache(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("divmon.judge.judge._user_cache", lambda: tmp_path / "judge")
+        monkeypatch.setattr("divmon.judge.judge.user_folder", lambda: tmp_path / "judge")
 
     @pytest.fixture
     def server(self, serve):

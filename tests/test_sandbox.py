@@ -273,6 +273,38 @@ def test_disk_bomb(level, token):
         assert go(big, level, token).stdout == "True\n"
 
 
+def test_files_without_end(level, token):
+    """Empty files take no room, but each is an entry somewhere; without namespaces it is the clock that ends them."""
+    program = """
+        made = 0
+        try:
+            while True: open(f"f{made}", "w").close(); made += 1
+        except OSError as error: print(error.strerror, made < 9000)
+    """
+    result = go(program, level, token, limits=ROOMY if level == "namespaces" else QUICK)
+    if level == "namespaces":
+        assert result.stdout == "No space left on device True\n"
+    else:
+        assert result.status in ("timeout", "ok")
+
+
+def test_descriptors_without_end(level, token):
+    program = """
+        import os
+        held = []
+        try:
+            while True: held.append(os.dup(1))
+        except OSError as error: print(error.strerror, len(held) < 2000)
+    """
+    assert go(program, level, token).stdout == "Too many open files True\n"
+
+
+def test_one_that_crashes_the_interpreter(level, token):
+    result = go("import ctypes\nctypes.string_at(0)", level, token)
+    assert (result.status, result.exit_code) == ("error", -signal.SIGSEGV)
+    assert not list(Path.cwd().glob("core*"))
+
+
 def test_processor_time_of_children(level, token):
     program = """
         import os
@@ -528,6 +560,55 @@ def test_the_machine_has_what_it_had(level, token, tmp_path, monkeypatch):
     go("open('x', 'w').write('y')", level, token)
     go("while True: pass", level, token, limits=Limits(seconds=0.2))
     assert state() == before
+
+
+HOSTILE = {
+    "fork bomb": "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
+    "infinite loop": "while True: pass",
+    "memory bomb": "x = []\nwhile True: x.append(bytearray(1 << 24))",
+    "file deletion": "import shutil\nfor f in ({victim!r}, '/tmp', '/'): shutil.rmtree(f, ignore_errors=True)",
+    "network": "import socket\nsocket.create_connection(('127.0.0.1', {port}), timeout=1).send(b'x')",
+    "reading the environment": "import glob, os\nprint(os.environ)\n"
+    "for path in glob.glob('/proc/*/environ'): print(open(path).read())",
+    "signals to the parent": "import os\nfor pid in (os.getppid(), {pid}, 1):\n"
+    "    try: os.kill(pid, 15)\n    except OSError: pass",
+    "huge output": "while True: print('x' * 100_000)",
+}
+
+
+def test_the_hostile_ones_leave_the_machine_as_it_was(sandbox, token, victim, tmp_path, monkeypatch):
+    """One after the other, the way that everybody runs programs: mounts, files, descriptors, limits, processes."""
+    monkeypatch.setenv("DIVMON_SECRET", "hunter2")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def state():
+        names = Path("/proc/net/dev").read_text().splitlines()
+        return (
+            Path("/proc/self/mountinfo").read_text(),
+            sorted(path.name for path in tmp_path.iterdir()),
+            sorted(os.listdir("/proc/self/fd")),
+            [line.partition(":")[0] for line in names],
+            [os.getcwd(), dict(os.environ)],
+            resource_state(),
+        )
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        given = {"victim": str(victim), "port": server.getsockname()[1], "pid": os.getpid()}
+        before, statuses = state(), {}
+        for name, program in HOSTILE.items():
+            limits = QUICK if name in ("fork bomb", "infinite loop") else ROOMY  # the others end by themselves
+            result = run_python(f"# {token}\n{program.format(**given)}", limits=limits)
+            statuses[name] = result.status
+            assert "hunter2" not in result.stdout + result.stderr
+            assert len(result.stdout) <= QUICK.output_kb * 1024
+            assert state() == before, name
+        with pytest.raises(TimeoutError):
+            server.accept()
+    ended = {name: status for name, status in statuses.items() if name in ("infinite loop", "network", "huge output")}
+    assert ended == {"infinite loop": "timeout", "network": "error", "huge output": "output"}
+    assert statuses["fork bomb"] in ("processes", "timeout", "memory")
+    assert statuses["memory bomb"] in ("error", "memory")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

@@ -247,7 +247,13 @@ class TestTemplates:
             ("prism", {"opening_prompt": " Why? ", "included_in_balanced_subset": True}, "Why?", "Why?"),
             (
                 "wildbench",
-                {"conversation_input": [{"role": "user", "content": " Plan it. "}, {"role": "user", "content": "Now"}]},
+                {
+                    "conversation_input": [
+                        {"role": "user", "content": " Plan it. "},
+                        {"role": "user", "content": "Now"},
+                    ],
+                    "checklist": ["Is it now?"],
+                },
                 "Plan it.",
                 "Plan it.",
             ),
@@ -256,6 +262,15 @@ class TestTemplates:
     def test_words(self, name, row, text, bare):
         prompt = TASKS[name].prompt(row, 0)
         assert (prompt.text, prompt.bare) == (text, bare)
+
+    def test_a_checklist_is_that_of_the_turn_that_is_asked(self):
+        turns = [{"role": "user", "content": "Plan it."}, {"role": "user", "content": "Now"}]
+        rows = [{"conversation_input": turns[:n], "checklist": ["Is it a plan?", "Is it short?"]} for n in (1, 2)]
+        alone, longer = (TASKS["wildbench"].prompt(row, 0) for row in rows)
+        assert (alone.checklist, longer.checklist) == (("Is it a plan?", "Is it short?"), ())
+        assert alone.key == longer.key  # what a judge looks for is no part of the question
+        assert all(prompt.checklist for prompt in load_tasks("wildbench:sample").prompts)
+        assert not any(prompt.checklist for prompt in load_tasks("prism:sample").prompts)
 
     def test_plain_for_base_models_and_a_user_turn_for_the_rest(self):
         prompt = prompts("gsm8k")[0]

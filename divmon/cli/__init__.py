@@ -12,7 +12,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.exceptions import TyperException  # typer carries its own click; the package click has other classes
 
-from divmon.cli import doctor, lineage, recipe, report, score, tasks, wandb_workspace
+from divmon.cli import decompose, doctor, grade, lineage, models, recipe, report, score, tasks, wandb_workspace
+from divmon.cli import eval as evaluation
 from divmon.cli.terminal import printable
 from divmon.errors import DivmonError
 
@@ -25,7 +26,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("score")(score.score)
+app.command("eval")(evaluation.evaluate)
+app.command("models")(models.models)
+app.command("grade")(grade.grade)
 app.command("lineage")(lineage.lineage)
+app.command("decompose")(decompose.decompose)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 app.command("tasks")(tasks.tasks)

@@ -35,7 +35,7 @@ def tasks(
 def _as_dict(task: Task) -> dict[str, Any]:
     from divmon.metrics import KNOWN
 
-    left_out = ("ground_truth", "arrange", "keep", "without", "bare")
+    left_out = ("ground_truth", "checklist", "arrange", "keep", "without", "bare")
     known = {field.name: getattr(task, field.name) for field in dataclasses.fields(task)}
     metrics = [name for name in KNOWN if name not in task.without]
     return {name: value for name, value in known.items() if name not in left_out} | {"metrics": metrics}

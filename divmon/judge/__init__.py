@@ -1,8 +1,8 @@
-"""A language model as judge: which of two answers is better, and how good one is.
+"""A language model as judge: which of two answers is better, how good one is, what of a checklist it meets.
 
 For answers that no verifier can check. Two parts: a `ChatModel` turns messages into a reply (`OpenAIChat` asks any
 server that speaks OpenAI's chat API: OpenAI, vLLM, llama.cpp, Ollama); a `Judge` asks it, reads verdicts and remembers
-them.
+them. The client needs no package beside Python's own, so there is no extra to install.
 
 A judge's verdicts are opinions: they lean towards long answers and towards answers of the judge's own kind, and a
 policy trained on them learns what the judge likes. What is judged is untrusted, see `divmon.judge.verdict`.

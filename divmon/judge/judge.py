@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import collections
-import hashlib
-import json
 import logging
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Protocol, TypeVar
 
 from divmon.errors import InputError
 from divmon.judge.chat import ChatModel, JudgeError, Message
-from divmon.judge.verdict import CRITERIA, Question
+from divmon.judge.replies import Replies, user_folder
+from divmon.judge.verdict import CRITERIA, Checklist, Question
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
 _PATIENCE = 3  # requests in a row that may fail for a lasting reason before the rest of a batch is given up
+
+
+class _Asked(Protocol[T_co]):
+    """What is put to the judge, and what is read from its reply (`divmon.judge.verdict`)."""
+
+    @property
+    def messages(self) -> tuple[Message, ...]: ...
+
+    def again(self, reply: str) -> tuple[Message, ...]: ...
+
+    def read(self, reply: str) -> T_co | None: ...
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,7 @@ class Judge:
         self.model = model
         self.counts: collections.Counter[str] = collections.Counter()
         self._criteria = criteria
-        self._cache = _user_cache() if cache == "user" else None if cache is None else Path(cache)
+        self._replies = Replies(user_folder() if cache == "user" else None if cache is None else Path(cache))
         self._concurrency = concurrency
         self._most_characters = most_characters
         self._warned: set[str] = set()
@@ -154,13 +165,42 @@ class Judge:
                 preferences.append(Preference((forth + 1 - back) / 2, consistent=forth == 1 - back))
         return preferences
 
+    def checklists(self, questions: Sequence[str]) -> list[tuple[str, ...] | None]:
+        """Have a checklist written for each question, 2 to 10 items; None where there is none to be had.
+
+        Kept like a verdict, so that every answer to a question is held against the same one.
+        """
+        return self._ask([Checklist(question, most_characters=self._most_characters) for question in questions])
+
+    def met(
+        self, questions: Sequence[str], answers: Sequence[str], checklists: Sequence[Sequence[str]]
+    ) -> list[float | None]:
+        """Hold each answer against a checklist: the share of its items that it meets, 0 to 1; None without a verdict.
+
+        Args:
+            questions: What was to be answered.
+            answers: What was answered, without its reasoning.
+            checklists: The items for each, at least one.
+
+        Raises:
+            InputError: For a checklist without an item.
+            ValueError: If these are not equally many.
+        """
+        asked = []
+        for question, answer, items in zip(questions, answers, checklists, strict=True):
+            if not items:
+                raise InputError("Expected a checklist of at least one item, got none.")
+            most = self._most_characters
+            asked.append(Question(question, [answer], items=items, criteria=self._criteria, most_characters=most))
+        return self._ask(asked)
+
     def _question(self, question: str, answers: list[str], reference: str | None) -> Question:
         return Question(question, answers, reference, criteria=self._criteria, most_characters=self._most_characters)
 
-    def _ask(self, questions: Sequence[Question]) -> list[float | None]:
+    def _ask(self, questions: Sequence[_Asked[T]]) -> list[T | None]:
         failures: list[str] = []  # lasting ones in a row; appending and clearing are safe from threads
 
-        def one(question: Question) -> tuple[float | None, str, str]:
+        def one(question: _Asked[T]) -> tuple[T | None, str, str]:
             if len(failures) >= _PATIENCE:
                 return None, "failed", failures[0]
             try:
@@ -181,23 +221,17 @@ class Judge:
                 logger.warning("divmon: an answer is left unjudged. %s", reason)
         return [value for value, _, _ in answers]
 
-    def _verdict(self, question: Question) -> tuple[float | None, str]:
-        path = self._path(question.messages)
-        if path is not None:
-            try:
-                value = question.read(json.loads(path.read_text(encoding="utf-8"))["reply"])
-            except (OSError, ValueError, LookupError, TypeError, AttributeError):
-                value = None  # not there, or damaged
-            if value is not None:
-                return value, "cached"
+    def _verdict(self, question: _Asked[T]) -> tuple[T | None, str]:
+        kept = self._replies.get(self.model.identity, question.messages)
+        if kept is not None and (value := question.read(kept)) is not None:
+            return value, "cached"
         reply, value = self._reply(question)
         if value is None:
             return None, "unparsable"
-        if path is not None:
-            self._keep(path, {"reply": reply, "model": dict(self.model.identity)})
+        self._replies.put(self.model.identity, question.messages, reply)
         return value, "asked"
 
-    def _reply(self, question: Question) -> tuple[str, float | None]:
+    def _reply(self, question: _Asked[T]) -> tuple[str, T | None]:
         """The model's last word and the verdict in it, which is asked for once more where the first reply lacks it."""
         reply = self.model.complete(question.messages)
         value = question.read(reply)
@@ -205,32 +239,3 @@ class Judge:
             reply = self.model.complete(question.again(reply))
             value = question.read(reply)
         return reply, value
-
-    def _path(self, messages: Sequence[Message]) -> Path | None:
-        if self._cache is None:
-            return None
-        asked = [dict(self.model.identity), [dict(message) for message in messages]]
-        key = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
-        return self._cache / key[:2] / f"{key}.json"
-
-    def _keep(self, path: Path, content: dict[str, Any]) -> None:
-        """Write whole files only: other processes read here, and this one may be ended at any time."""
-        temporary = ""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-            with open(descriptor, "w", encoding="utf-8") as file:
-                json.dump(content, file)
-            os.replace(temporary, path)
-        except OSError as error:
-            if temporary:
-                Path(temporary).unlink(missing_ok=True)
-            if "cache" not in self._warned:
-                self._warned.add("cache")
-                logger.warning("divmon: the judge's replies cannot be kept in %s (%s).", self._cache, error.strerror)
-
-
-def _user_cache() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("divmon") / "judge"

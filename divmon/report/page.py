@@ -18,18 +18,21 @@ from divmon.report.changes import Changes, metric_choices
 from divmon.report.chart import table_of
 from divmon.report.curves import accuracy_charts, apart_within, metric_charts, soundness_charts
 from divmon.report.origin import origin_of
+from divmon.report.quality import DETAILS, quality_of
 from divmon.report.runs import COMPLETIONS, Grouping, NamedRun, grouped, metrics_of
 from divmon.report.said import Said, said
 from divmon.report.stages import Stages
 from divmon.report.text import cut, embedded, visible
+from divmon.report.votes import votes_of
 
-_SCRIPTS = ("dom.js", "charts.js", "stages.js", "prompts.js", "map.js", "cards.js", "main.js")
+_SCRIPTS = ("dom.js", "charts.js", "stages.js", "scatter.js", "prompts.js", "map.js", "cards.js", "main.js")
 _DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 _SECTIONS = {
     "summary": "Summary",
     "stages": "Stages",
     "curves": "Over the steps",
     "sound": "Soundness",
+    "quality": "Right answers",
     "alerts": "Alerts",
     "where": "Where it went",
     "prompts": "Prompts",
@@ -99,6 +102,8 @@ def _context(
     ]
     where = list(summary.where_it_went(runs[0], metrics)) if single else []
     stage_charts = stages.charts() if stages else []
+    quality, votes = quality_of(runs), votes_of(runs)
+    loss_charts = list(quality.charts) if quality else []
     verdicts = [summary.verdict_of(named) for named in runs]
     last = next((named.last for named in reversed(runs) if named.last), None)
     context = {
@@ -119,6 +124,10 @@ def _context(
         "no_stages": no_stages,
         "charts": [(chart, table_of(chart)) for chart in charts],
         "sound_charts": [(chart, table_of(chart)) for chart in sound],
+        "quality": quality,
+        "loss_charts": [(chart, table_of(chart)) for chart in loss_charts],
+        "loss_columns": DETAILS,
+        "votes": votes,
         "curve_notes": _curve_notes(runs, metrics),
         "event_kinds": {event.kind for chart in charts for event in chart.events},
         "lineages": [(name, _title(name)) for name in paper.LINEAGES],
@@ -134,13 +143,15 @@ def _context(
         "left_out": [*(changes.left_out if changes else ()), *(spoken.notes if spoken else ())],
         "origins": [(named.name, origin_of(named)) for named in runs],
         "document": {
-            "charts": {chart.id: chart for chart in charts + sound},
+            "charts": {chart.id: chart for chart in charts + sound + loss_charts},
             "stages": stage_charts,
+            "votes": votes.chart() if votes and votes.points else None,
             "prompts": _prompts(changes, spoken),
         },
     }
     there = {"summary", "origin", *(["stages"] if stages else []), *(["curves"] if charts else [])}
     there |= {name for name, value in (("sound", sound), ("alerts", alerts or gaps), ("where", where)) if value}
+    there |= {"quality"} if quality or votes else set()
     there |= {"prompts"} if changes else set()
     context["sections"] = [(id_, name) for id_, name in _SECTIONS.items() if id_ in there]
     return context

@@ -216,11 +216,16 @@ class Renderer:
         return body if self.system_prompt is None else f"{self.system_prompt}\n\n{body}"
 
     def _suppression(self, prompt: Prompt, text: str) -> str:
-        """What closes the think block before it begins, after a prompt that ends in ``text``."""
+        """What closes the think block before it begins, after a prompt that ends in ``text``.
+
+        The rendered text tells: an open block is closed, a closed one left alone, and behind a generation prompt
+        without a block an empty one is put. A model without a chat template has no generation prompt, and continues a
+        text rather than think about it.
+        """
         if self.thinking != "suppress" or text.rstrip().endswith("</think>"):
             return ""
         if not _inside_think(prompt, text):
-            return EMPTY_THINK_BLOCK
+            return EMPTY_THINK_BLOCK if self.template is not None or prompt.token_ids is not None else ""
         return ("" if text.endswith("\n") else "\n") + "</think>\n"
 
 

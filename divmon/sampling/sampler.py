@@ -6,8 +6,8 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -103,11 +103,19 @@ class SampledPrompt:
 
 @dataclass(frozen=True)
 class Samples:
-    """The completions of a prompt set, in its order."""
+    """The completions of a prompt set, in its order.
+
+    Attributes:
+        prompts: The prompts with their completions.
+        layout: How they were sampled.
+        seconds: How long that took, on all machines together.
+        limits: Limits of a task's completions, in tokens, where they are not ``max_new_tokens``; by task.
+    """
 
     prompts: tuple[SampledPrompt, ...]
     layout: Layout
     seconds: float
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 def sample(

@@ -22,7 +22,7 @@ class SamplingSettings:
             thinking budget.
         seed: Seed of the noise. The same seed and prompts give the same random numbers at every measurement.
         thinking: ``"full"`` gives a thinking model ``max_think_tokens`` more; ``"suppress"`` prefills an empty
-            think block; None leaves the chat template as it is.
+            think block behind a chat template's generation prompt; None leaves the chat template as it is.
         max_think_tokens: Extra tokens for ``thinking="full"``.
         batch_tokens: Upper bound of rows x (prompt + completion tokens) in one batch.
     """

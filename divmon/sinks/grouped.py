@@ -9,18 +9,18 @@ INTERVALS = f"{PREFIX}intervals/"
 _BOUNDS = ("/low", "/high", "/retained_low", "/retained_high")
 
 
-def grouped(measurement: Measurement) -> dict[str, float]:
+def grouped(measurement: Measurement, baseline: Measurement | None = None) -> dict[str, float]:
     """What is logged of a measurement beside the trainer's own scalars; what was not measured is absent.
 
     The keys are those of `divmon.sinks.wandb_values`, but the bounds of intervals are together, away from what one
     looks at first: ``divmon/intervals/ead_low`` instead of ``divmon/ead/low``. In a store of files, where a metric is a
     file, there could be no folder ``divmon/ead`` beside the metric ``divmon/ead`` of the trainer's log either.
     """
-    return {_renamed(key): value for key, value in logged(measurement).items()}
+    return {_renamed(key): value for key, value in logged(measurement, baseline).items()}
 
 
 def mean_bounds(name: str) -> list[str]:
-    """Where the bounds of a metric's mean (or of ``accuracy``) are."""
+    """Where the bounds of a metric's mean (or of ``accuracy``, or of a part of SBERT's loss) are."""
     return [_renamed(key) for key in interval_keys(name)]
 
 

@@ -60,7 +60,7 @@ class MlflowSink:
         if run.info.run_id != self._run_id:
             self._run_id, self._tables = run.info.run_id, 0
             _add_parameters(run.info.run_id, described(view))
-        mlflow.log_metrics(grouped(view.measurement), step=step)
+        mlflow.log_metrics(grouped(view.measurement, view.baseline), step=step)
         if view.alerts:
             mlflow.set_tag("divmon.alert", "; ".join(alert.title for alert in view.alerts))
             mlflow.log_text(alerts_markdown(view), f"{PREFIX}alerts/step-{step:08}.md")

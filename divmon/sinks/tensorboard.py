@@ -53,7 +53,7 @@ class TensorBoardSink:
             writer.add_custom_scalars(layout(view.measurement))  # at most once for a writer
             writer.add_text(f"{PREFIX}settings", settings_markdown(view), step)
             self._begun = writer
-        for key, value in grouped(view.measurement).items():
+        for key, value in grouped(view.measurement, view.baseline).items():
             writer.add_scalar(key, value, step)
         for tag, text in completion_texts(view).items():
             writer.add_text(tag, text, step)
@@ -83,6 +83,10 @@ def layout(measurement: Measurement) -> dict[str, dict[str, list[Any]]]:
     means = {NAMES[name]: ["Margin", [_LOGGED + name, *mean_bounds(name)]] for name in names}
     if measurement.accuracy is not None:
         means["accuracy"] = ["Margin", [f"{_LOGGED}accuracy", *mean_bounds("accuracy")]]
+    parts = {
+        part.replace("_", " "): ["Margin", [f"{_LOGGED}sbert_{part}", *mean_bounds(f"sbert_{part}")]]
+        for part in ("genuine", "quality_control")
+    }
     shares = validity_key("(empty|unclosed|truncated|repeated)$")
     nats = validity_key("(entropy|logprob|base_logprob|base_gap)$")
     charts = {
@@ -90,6 +94,7 @@ def layout(measurement: Measurement) -> dict[str, dict[str, list[Any]]]:
         "divmon: retained of the baseline, with 95% intervals": {
             NAMES[name]: ["Margin", [f"{_LOGGED}{name}_retained", *retained_bounds(name)]] for name in names
         },
+        **({"divmon: SBERT's loss in two parts, with 95% intervals": parts} if measurement.accuracy else {}),
         "divmon: are the completions sound?": {
             "shares of completions": ["Multiline", [shares]],
             "nats a token": ["Multiline", [nats]],

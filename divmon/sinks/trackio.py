@@ -51,7 +51,9 @@ class TrackioSink:
         run = trackio.context_vars.current_run.get()
         if run is None:
             return
-        values: dict[str, Any] = {metric_name(key): value for key, value in grouped(view.measurement).items()}
+        values: dict[str, Any] = {
+            metric_name(key): value for key, value in grouped(view.measurement, view.baseline).items()
+        }
         rows = list(table_rows(view))
         if rows:
             values[f"{PREFIX}completions"] = trackio.Table(list(rows[0]), [list(row.values()) for row in rows])

@@ -48,7 +48,7 @@ class WandbSink:
         if run is not self._run:
             self._run, self._defined = run, set()
             run.config.update({"divmon": described(view)}, allow_val_change=True)
-        values: dict[str, Any] = dict(logged(view.measurement))
+        values: dict[str, Any] = dict(logged(view.measurement, view.baseline))
         table = CompletionsTable.of(run).increment(view)
         if table is not None:
             values[TABLE] = table

@@ -11,7 +11,8 @@ saved view (`divmon.workspace`) draws them around their means.
 | ``divmon/<metric>/{low,high}`` | 95% interval of the mean |
 | ``divmon/<metric>/{retained_low,retained_high}`` | 95% interval of the retained fraction |
 | ``divmon/accuracy/{low,high}`` | 95% interval of the accuracy, where there is one |
-| ``divmon/task/<task>/...`` | the three above for each task, where there are several |
+| ``divmon/sbert_{genuine,quality_control}/{low,high}`` | 95% interval of the parts of SBERT's loss, likewise |
+| ``divmon/task/<task>/...`` | the four above for each task, where there are several |
 | ``divmon/validity/<field>`` | every field of `Validity` |
 | ``divmon/within/<category>/<metric>`` | the mean over a category's prompts, where there are several |
 """
@@ -26,6 +27,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from divmon import stats
 from divmon.measurement import Accuracy, Measurement, MetricSummary
+from divmon.quality.decomposition import Decomposition, decompose
 
 PREFIX = "divmon/"
 TABLE = f"{PREFIX}completions"
@@ -34,7 +36,7 @@ _HIDDEN = ("/low", "/high", "/retained_low", "/retained_high", "/validity/comple
 
 
 def interval_keys(name: str) -> tuple[str, str]:
-    """Where the bounds of a metric's mean (or of ``accuracy``) are."""
+    """Where the bounds of a metric's mean (or of ``accuracy``, or of a part of SBERT's loss) are."""
     return f"{PREFIX}{name}/low", f"{PREFIX}{name}/high"
 
 
@@ -58,16 +60,22 @@ def is_hidden(key: str) -> bool:
     return key.endswith(_HIDDEN)
 
 
-def logged(measurement: Measurement) -> dict[str, float]:
+def logged(measurement: Measurement, baseline: Measurement | None = None) -> dict[str, float]:
     """What is logged of a measurement beside the trainer's own scalars; what was not measured is absent.
 
     Of more than ``MOST_CATEGORIES`` categories, those with most prompts.
+
+    Args:
+        measurement: The measurement.
+        baseline: What SBERT's loss counts from; without it there are no bounds of its parts.
     """
-    values = _intervals(measurement.metrics, measurement.accuracy)
+    loss = decompose(measurement, baseline) if baseline is not None else None
+    values = _intervals(measurement.metrics, measurement.accuracy, loss)
     names = key_parts([*measurement.tasks, *(measurement.accuracy.tasks if measurement.accuracy else ())])
     for task, name in names.items():
         accuracy = measurement.accuracy.tasks.get(task) if measurement.accuracy else None
-        values |= _intervals(measurement.tasks.get(task, {}), accuracy, f"task/{name}/")
+        parts = loss.tasks.get(task) if loss else None
+        values |= _intervals(measurement.tasks.get(task, {}), accuracy, parts, f"task/{name}/")
     for field, value in dataclasses.asdict(measurement.validity).items():
         values[validity_key(field)] = value
     values |= _categories(measurement)
@@ -103,13 +111,18 @@ def key_parts(names: Iterable[str]) -> dict[str, str]:
     return parts
 
 
-def _intervals(metrics: Mapping[str, MetricSummary], accuracy: Accuracy | None, scope: str = "") -> dict[str, float]:
+def _intervals(
+    metrics: Mapping[str, MetricSummary], accuracy: Accuracy | None, loss: Decomposition | None, scope: str = ""
+) -> dict[str, float]:
     values: dict[str, float] = {}
     for metric, summary in metrics.items():
         values |= zip(interval_keys(scope + metric), summary.interval, strict=True)
         values |= zip(retained_keys(scope + metric), summary.retained_interval, strict=True)
     if accuracy is not None:
         values |= zip(interval_keys(f"{scope}accuracy"), accuracy.interval, strict=True)
+    if loss is not None:
+        for part in ("genuine", "quality_control"):
+            values |= zip(interval_keys(f"{scope}sbert_{part}"), getattr(loss, part).interval, strict=True)
     return values
 
 

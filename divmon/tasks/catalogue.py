@@ -233,11 +233,13 @@ _ALL = (
         config="v2",
         split="test",
         count=500,
-        fields=("conversation_input",),
+        fields=("conversation_input", "checklist"),
         template="{request}",
         bare="{request}",
         arrange=columns.first_turn,
-        notes="The first turn of each conversation, as in the paper, whatever came after.",
+        checklist=columns.first_turn_checklist,
+        notes="The first turn of each conversation, as in the paper, whatever came after; where nothing did, its "
+        "checklist is the data set's.",
     ),
 )
 

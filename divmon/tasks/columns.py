@@ -60,6 +60,11 @@ def first_turn(row: Row) -> Row:
     return {"request": row["conversation_input"][0]["content"].strip()}
 
 
+def first_turn_checklist(row: Row) -> list[str]:
+    """The checklist where the first turn is all there is; one of a longer conversation is for its last turn."""
+    return list(row["checklist"]) if len(row["conversation_input"]) == 1 else []
+
+
 def is_prism_prompt(row: Row) -> bool:
     """In the balanced subset, not just a greeting, and mostly in Latin letters: the paper's filter."""
     text = (row["opening_prompt"] or "").strip()

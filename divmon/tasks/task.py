@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ class Task:
         without: Metrics that mean nothing on its answers: where they are no programs, AST.
         verifier: What tells a right answer (a name of `divmon.verifiers`); empty where nothing does.
         ground_truth: The right answer in a row, in the verifier's form.
+        checklist: What a good answer meets, in a row, for a judge.
         arrange: The columns as the template takes them, from those of the row.
         keep: Whether a row is used at all.
         notes: What a user should know, with what was not checked against the hub.
@@ -56,6 +57,7 @@ class Task:
     without: tuple[str, ...] = ("ast",)
     verifier: str = ""
     ground_truth: Callable[[Row], Any] | None = field(default=None, repr=False)
+    checklist: Callable[[Row], Sequence[str]] | None = field(default=None, repr=False)
     arrange: Callable[[Row], Row] | None = field(default=None, repr=False)
     keep: Callable[[Row], bool] | None = field(default=None, repr=False)
     notes: str = ""
@@ -79,6 +81,7 @@ class Task:
             columns = self.arrange(row) if self.arrange else row
             text, bare = self.template.format_map(columns), self.bare.format_map(columns)
             truth = self.ground_truth(row) if self.ground_truth else None
+            items = tuple(str(item) for item in self.checklist(row)) if self.checklist else ()
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{name}: a row of {self.dataset} is not as expected ({type(error).__name__}: {error}); "
@@ -99,5 +102,6 @@ class Task:
             ground_truth=truth,
             stop=self.stop,
             without=self.without,
+            checklist=items,
             bare=bare,
         )

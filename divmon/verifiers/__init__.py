@@ -10,7 +10,7 @@ from typing import Any
 from divmon.errors import InputError
 from divmon.text import extract_answer
 from divmon.verifiers import constraints, literal, match, math, reference
-from divmon.verifiers.truth import Check, unknown
+from divmon.verifiers.truth import Check, Reading, unknown
 
 OUTSIDE = ("code", "judge")
 """Verifiers that reach beyond this process: programs are run, a model is asked.
@@ -34,6 +34,12 @@ _MAKERS: dict[str, Callable[..., Check]] = {
     "code": _code,
 }
 VERIFIERS = tuple(_MAKERS)
+_READINGS: dict[str, Callable[[Any], Reading[Any]]] = {
+    "math": math.reading,
+    "literal": literal.reading,
+    "match": match.reading,
+    "reference": reference.reading,
+}
 
 
 def verify(
@@ -78,16 +84,32 @@ def check_ground_truth(verifier: str, ground_truth: Any) -> None:
     _checker(verifier, ground_truth)
 
 
+def reading(verifier: str, ground_truth: Any) -> Reading[Any] | None:
+    """How to compare answers with each other, which a majority vote does; None where an answer is no value.
+
+    Args:
+        verifier: As for `verify`; there is a reading for ``math``, ``literal``, ``match`` and ``reference``.
+        ground_truth: What is right; it says what kind of value is asked for, and is compared with nothing.
+
+    Raises:
+        InputError: For a ground truth that is not of the verifier's form.
+    """
+    return _READINGS[verifier](json.loads(_as_json(verifier, ground_truth))) if verifier in _READINGS else None
+
+
 def _checker(verifier: str, ground_truth: Any, **options: Any) -> Check:
     if verifier == "judge":
         raise InputError("The verifier 'judge' is a language model that has to be asked: use the reward 'judge'.")
     if verifier not in _MAKERS:
         raise unknown("verifier", verifier, VERIFIERS)
+    return _made(verifier, _as_json(verifier, ground_truth), tuple(sorted(options.items())))
+
+
+def _as_json(verifier: str, ground_truth: Any) -> str:
     try:
-        key = json.dumps(ground_truth, sort_keys=True, default=_plain)
+        return json.dumps(ground_truth, sort_keys=True, default=_plain)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{verifier}: expected a ground truth of strings, numbers and lists, got {error}.") from error
-    return _made(verifier, key, tuple(sorted(options.items())))
 
 
 @functools.lru_cache(maxsize=64)

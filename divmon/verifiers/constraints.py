@@ -46,10 +46,20 @@ def checker(ground_truth: Any) -> Check:
     Raises:
         InputError: For a ground truth of another form, an unknown kind or argument, or a value out of range.
     """
+    tests = tests_of(ground_truth)
+    return lambda answer: float(bool(answer.strip()) and all(test(answer) for test in tests))
+
+
+def tests_of(ground_truth: Any) -> list[Test]:
+    """The test of each constraint, in the ground truth's order.
+
+    Raises:
+        InputError: As `checker`.
+    """
     tests = list(_tests(ground_truth))
     if not tests:
         raise InputError(f"constraints: expected at least one constraint, got {ground_truth!r}.")
-    return lambda answer: float(bool(answer.strip()) and all(test(answer) for test in tests))
+    return tests
 
 
 def _tests(ground_truth: Any) -> Iterator[Test]:

@@ -6,6 +6,13 @@ keyword" may stand within a longer word there, say), with these exceptions: keyw
 sentences and words are those of `divmon.verifiers.pieces`, where the reference takes NLTK's, so that punctuation marks
 are no words; the two case constraints do not ask whether the language is English; and what the reference would choose
 at random where an argument is missing is refused. ``language:response_language`` is not offered.
+
+Why no package: if-verifiable (0.1.2, Apache-2.0) and lm-eval's extra ``ifeval`` carry Google's code as it was. It asks
+NLTK for data that no package index has (with NLTK 3.10 its checks of sentences and of capital words raise LookupError
+until they are downloaded) and langdetect, of 2021, which may give the same text another language the next time. Its
+keywords are regular expressions that run on whatever a model wrote, without a bound on time, and if-verifiable passes
+over an instruction that it does not know, which raises the score. A check that training and its measurements hang on
+must not depend on a download, on chance, or on a model's goodwill.
 """
 
 from __future__ import annotations

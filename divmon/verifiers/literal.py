@@ -13,10 +13,10 @@ import ast
 import re
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from divmon.errors import InputError
-from divmon.verifiers.truth import Check
+from divmon.verifiers.truth import Check, Reading
 
 _READ = 20_000
 _MOST = 20  # places of one kind that are looked at: a bound on the time it takes
@@ -32,12 +32,10 @@ def checker(ground_truth: Any) -> Check:
     Raises:
         InputError: If the ground truth is not the source of a Python literal.
     """
-    wanted = _value(ground_truth) if isinstance(ground_truth, str) else _NOTHING
-    if wanted is _NOTHING:
-        raise InputError(f'literal: expected the source of a Python value such as "[1, 2]", got {ground_truth!r:.80}.')
+    wanted = _wanted(ground_truth)
 
     def check(answer: str) -> float:
-        for text in _candidates(answer[-_READ:]):
+        for text, _ in _candidates(answer[-_READ:]):
             value = _value(text)
             if value is _NOTHING:
                 # A word without quotation marks is a text, but only where nothing else can be meant.
@@ -49,16 +47,54 @@ def checker(ground_truth: Any) -> Check:
     return check
 
 
-def _candidates(answer: str) -> Iterator[str]:
-    """What may be the answer's value, the likeliest first."""
-    yield _bare(answer)
+class _Said(NamedTuple):
+    """A value and its source."""
+
+    value: Any
+    text: str
+
+
+def reading(ground_truth: Any) -> Reading[_Said]:
+    """An answer is the first value that the check finds in it.
+
+    Where the right answer is a text, a word without quotation marks is one too, if it stands in a place that is meant
+    for the answer, or if there is nothing else.
+
+    Raises:
+        InputError: As `checker`.
+    """
+    textual = isinstance(_wanted(ground_truth), str)
+
+    def read(answer: str) -> _Said | None:
+        text = ""
+        for text, pointed_at in _candidates(answer[-_READ:]):
+            value = _value(text)
+            if value is not _NOTHING:
+                return _Said(value, text)
+            if textual and pointed_at and text:
+                break
+        return _Said(text, repr(text)) if textual and text else None
+
+    return Reading(read, lambda said: said.text, lambda left, right: _equal(left.value, right.value))
+
+
+def _wanted(ground_truth: Any) -> Any:
+    wanted = _value(ground_truth) if isinstance(ground_truth, str) else _NOTHING
+    if wanted is _NOTHING:
+        raise InputError(f'literal: expected the source of a Python value such as "[1, 2]", got {ground_truth!r:.80}.')
+    return wanted
+
+
+def _candidates(answer: str) -> Iterator[tuple[str, bool]]:
+    """What may be the answer's value, the likeliest first, and whether a word or backticks point at it."""
+    yield _bare(answer), False
     for block in reversed(_FENCE.findall(answer)[-_MOST:]):
-        yield _bare(block)
+        yield _bare(block), False
     for lead in reversed(list(_LEAD.finditer(answer))[-_MOST:]):
-        yield _bare(answer[lead.end() :].partition("\n")[0])
+        yield _bare(answer[lead.end() :].partition("\n")[0]), True
     for ticked in reversed(_TICKS.findall(answer)[-_MOST:]):
-        yield _bare(ticked)
-    yield _bare(answer.strip().partition("\n")[0])
+        yield _bare(ticked), True
+    yield _bare(answer.strip().partition("\n")[0]), False
 
 
 def _bare(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from divmon.verifiers.truth import Check, alternatives
+from divmon.verifiers.truth import Check, Reading, alternatives
 
 _BEFORE_PUNCTUATION = re.compile(r" (?=[.,;:!?])")
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "`": "`"}
@@ -23,6 +23,11 @@ def checker(ground_truth: Any) -> Check:
     """
     wanted = {normalise(text) for text in alternatives("match", ground_truth)}
     return lambda answer: float(normalise(answer) in wanted)
+
+
+def reading(_: Any) -> Reading[str]:
+    """An answer is the whole text, as it is compared."""
+    return Reading(lambda answer: normalise(answer) or None, str)
 
 
 def normalise(text: str) -> str:

@@ -19,11 +19,12 @@ The ground truth is a number or a text (a formula with or without ``$`` or ``\bo
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Hashable
+from typing import Any, NamedTuple
 
 from divmon.verifiers import math_process
 from divmon.verifiers.number import Number, last, last_number, only_number, plain, read_number
-from divmon.verifiers.truth import Check, alternatives
+from divmon.verifiers.truth import Check, Reading, alternatives
 
 _READ = 50_000
 _FORMULA_LENGTH = 400  # longer ones are not verified: parsing takes time beyond any use
@@ -68,6 +69,29 @@ def checker(ground_truth: Any) -> Check:
     return check
 
 
+def reading(ground_truth: Any) -> Reading[Said]:
+    """An answer is what counts in it, see the module; of several right answers a number's way to read comes first.
+
+    Raises:
+        InputError: As `checker`.
+    """
+    wanted = [_Wanted(text) for text in alternatives("math", ground_truth)]
+    chosen = next((each for each in wanted if each.number), wanted[0])
+
+    def read(answer: str) -> Said | None:
+        said = chosen.read(plain(answer[-_READ:]))
+        return said if said and said.text.strip() else None
+
+    return Reading(read, _key, _agree)
+
+
+class Said(NamedTuple):
+    """What counts in an answer: its source, and the number that it is."""
+
+    text: str
+    number: Number | None
+
+
 class _Wanted:
     """A right answer."""
 
@@ -80,21 +104,22 @@ class _Wanted:
         self.number = _number(self.text)
 
     def is_given_by(self, answer: str) -> bool:
-        given: Number | str | None = last_boxed(answer)
+        said = self.read(answer)
+        return said is not None and _agree(said, Said(self.text, self.number))
+
+    def read(self, answer: str) -> Said | None:
+        """What counts in an answer, where this one is right."""
+        given: Said | str | None = last_boxed(answer)
         if given is None:
             given = self._number_in(answer) if self.number else _last_formula(answer)
-        if isinstance(given, Number):
-            return self.number is not None and given.equals(self.number)
-        if given is None:
-            return False
+        if not isinstance(given, str):
+            return given
         number = _number(given) or (_number(_right_side(given)) if not _RIGHT_SIDE.search(self.text) else None)
         if self.number and number is None:
             number = only_number(_undressed(given[:_FORMULA_LENGTH]))
-        if self.number and number:
-            return number.equals(self.number)
-        return _same(self.text, given)
+        return Said(given, number)
 
-    def _number_in(self, answer: str) -> Number | str | None:
+    def _number_in(self, answer: str) -> Said | str | None:
         """The last number of an answer, or what it is a part of."""
         found = last_number(answer)
         if found is None:
@@ -105,7 +130,19 @@ class _Wanted:
         word = _word_around(answer, found.start, found.end)
         if found.number is None or re.search(r"[\\^_√π²³∞]|[a-z]\(", word, re.IGNORECASE):
             return word
-        return found.number
+        return Said(answer[found.start : found.end], found.number)
+
+
+def _agree(left: Said, right: Said) -> bool:
+    if left.number and right.number:
+        return left.number.equals(right.number)
+    return _same(right.text, left.text)
+
+
+def _key(said: Said) -> Hashable:
+    if said.number:
+        return said.number.value, said.number.percent
+    return _at_a_glance(said.text)
 
 
 def last_boxed(text: str) -> str | None:
@@ -160,12 +197,16 @@ def _right_side(text: str) -> str:
 
 def _same(wanted: str, given: str) -> bool:
     """Whether two formulas say the same: at a glance, or by math-verify."""
-    left, right = ("".join(_undressed(text).split()) for text in (wanted, given))
-    if left.casefold() == right.casefold():
+    left, right = _at_a_glance(wanted), _at_a_glance(given)
+    if left == right:
         return bool(left)
     if max(len(wanted), len(given)) > _FORMULA_LENGTH:
         return False
     return math_process.same(_spelled(wanted), _spelled(given))
+
+
+def _at_a_glance(text: str) -> str:
+    return "".join(_undressed(text).split()).casefold()
 
 
 def _spelled(text: str) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from divmon.errors import InputError
-from divmon.verifiers.truth import Check, alternatives
+from divmon.verifiers.truth import Check, Reading, alternatives
 
 _READ = 20_000
 _WORD = re.compile(r"\w+(?:['’]\w+)?")
@@ -38,6 +38,11 @@ def checker(ground_truth: Any) -> Check:
         return float(_longest(words, correct) > _longest(words, incorrect))
 
     return check
+
+
+def reading(_: Any) -> Reading[str]:
+    """An answer is its words, whatever their case and punctuation: other words are another answer."""
+    return Reading(lambda answer: _words(answer[:_READ]).strip() or None, str)
 
 
 def _words(text: str) -> str:

@@ -1,17 +1,35 @@
-"""What the verifiers share: the form of a check, ground truths in text form, unknown names and arguments."""
+"""What the verifiers share: the forms of a check and of a reading, ground truths in text form, unknown names."""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from divmon.errors import InputError, near_miss
 
 Check = Callable[[str], float]
 """Scores an answer: from 0 to 1."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Reading(Generic[T]):
+    """What an answer says in the end, as a value that can be compared with what another one says.
+
+    Attributes:
+        read: The value in an answer; None where it says nothing of the kind.
+        key: What tells values apart at a glance: equal keys are equal values.
+        same: Whether two values are equal though their keys are not, which may take a while; None: they never are.
+    """
+
+    read: Callable[[str], T | None]
+    key: Callable[[T], Hashable]
+    same: Callable[[T, T], bool] | None = None
 
 
 def unknown(what: str, name: Any, known: Iterable[str]) -> InputError:

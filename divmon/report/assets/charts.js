@@ -225,7 +225,9 @@ function drawSamples() {
     if (!Number.isNaN(style)) {
       const alone = holder.hasAttribute("data-alone");
       holder.append(line({ class: `curve ${styleClass(style)}`, "stroke-dasharray": dashOf(style, alone) }), svg("path", { class: `mark ${styleClass(style)}`, d: markerPath(style, 17, 6, 3.8) }));
-    } else if (kind === "base" || kind === "level") holder.append(line({ class: kind }));
+    } else if (kind.startsWith("shape-")) holder.append(svg("path", { class: "hollow s6", d: markerPath(Number(kind.slice(6)), 17, 6, 4) }));
+    else if (kind.startsWith("point-")) holder.append(svg("rect", { class: `mark ${styleClass(Number(kind.slice(6)))}`, x: 11, y: 0, width: 12, height: 12, rx: 2 }));
+    else if (kind === "base" || kind === "level") holder.append(line({ class: kind }));
     else if (kind === "band") holder.append(svg("rect", { class: "band s6", x: 0, y: 0, width: 34, height: 12 }));
     else if (kind === "paper") holder.append(line({ class: "curve s6", "stroke-dasharray": "1 4" }), svg("path", { class: "hollow s6", d: markerPath(0, 17, 6, 3.4) }));
     else if (kind === "gap") holder.append(svg("path", { class: "gap", d: "M13,2l8,8m0,-8l-8,8" }));

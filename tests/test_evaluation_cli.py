@@ -1,0 +1,388 @@
+"""``divmon eval`` and ``divmon models``: what is printed, what is refused, the plan in the docs, two processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+
+import divmon
+from divmon.cli import main
+from divmon.cli.columns import aligned
+from divmon.cli.eval_progress import Bar, Lines, amount, unit_text
+from divmon.evaluation import Unit, models
+from divmon.evaluation.work import UnitReport
+from tests.evaluations import save_models
+from tests.test_evaluation import texts
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "evaluating.md").read_text(encoding="utf-8")
+TASKS = ["--tasks", "gsm8k:sample,truthfulqa:sample", "--num-prompts", "5"]
+SHORT = [*TASKS, "--samples", "3", "--seed", "4", "--metrics", "ead,sbert", "--max-new-tokens", "10"]
+
+pytestmark = pytest.mark.usefixtures("fake_encoders")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def call(capsys, tmp_path, monkeypatch):
+    """Run ``divmon`` in a folder of its own: exit status, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return ended.value.code, out, err
+
+    return call
+
+
+class TestModels:
+    def test_by_lineage_and_stage(self, call):
+        status, out, err = call("models")
+        assert (status, err) == (0, "")
+        rows = [line.split() for line in out.splitlines()]
+        assert rows[0] == ["label", "lineage", "stage", "from", "parameters", "thinks", "hub"]
+        assert [
+            "think-dpo",
+            "olmo3-think",
+            "dpo",
+            "think-sft",
+            "7.3",
+            "B",
+            "yes",
+            "allenai/Olmo-3-7B-Think-DPO",
+        ] in rows
+        assert ["olmo2-1b-base", "olmo2-1b", "base", "-", "1.5", "B", "-", "allenai/OLMo-2-0425-1B"] in rows
+        assert len(rows) == 17 + 2
+
+    def test_as_json(self, call):
+        found = json.loads(call("models", "--json")[1])
+        assert [row["label"] for row in found if row["thinks"]] == ["think-sft", "think-dpo", "think-rl"]
+        assert {row["hub"].split("/")[0] for row in found} == {"allenai"}
+
+    def test_it_and_a_plan_need_nothing_heavy(self, tmp_path):
+        code = (
+            "import sys, json\nfrom divmon.cli import main\n"
+            "for words in (['models'], ['eval', '--lineage', 'all', '--tasks', 'all', '--plan']):\n"
+            "    try:\n        main(words)\n    except SystemExit as ended:\n        assert ended.code == 0\n"
+            "print(json.dumps(list(sys.modules)), file=sys.stderr)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+        assert not {"torch", "transformers", "trl", "peft", "datasets", "accelerate"} & set(json.loads(done.stderr))
+        assert not list(tmp_path.iterdir())
+
+
+class TestPlan:
+    PAPER = ("eval", "--lineage", "olmo3", "--tasks", "all", "--plan")
+
+    def test_the_page_shows_what_the_command_prints(self, call):
+        (shown,) = re.findall(r"```text\n(.*?)```", PAGE, flags=re.DOTALL)
+        command = re.search(r"```bash\n(divmon eval [^\n]*--plan[^\n]*)\n```\n\n```text", PAGE)[1]
+        status, out, err = call(*command.split()[1:])
+        assert (status, err) == (0, "")
+        assert out == shown
+
+    def test_the_page_counts_right(self, call):
+        plan = json.loads(call(*self.PAPER, "--json")[1])
+        assert len(plan["models"]) == 13
+        assert len(plan["tasks"]) == 15
+        assert sum(task["prompts"] for task in plan["tasks"].values()) * 13 * 16 == 1_560_208
+        total = sum(model["gpu_hours"] for model in plan["models"].values())
+        assert f"each of the 40 jobs takes about {total / 40:.1f} hours" in PAGE
+        assert "#SBATCH --array=1-40" in PAGE
+        think = plan["models"]["think-rl"]["tokens"]
+        suppressed = json.loads(call(*self.PAPER, "--json", "--no-think")[1])["models"]["think-rl"]["tokens"]
+        assert 0.15 < suppressed / think < 0.25
+        assert "about a fifth of the tokens of a Think model" in PAGE
+        lengths = plan["assumptions"]["tokens_per_completion"]
+        assert (min(lengths["base"].values()), max(lengths["base"].values())) == (100, 800)
+        chains = {
+            lengths["think-rl"][task] - lengths["base"][task]
+            for task in lengths["base"]
+            if task not in ("truthfulqa", "cruxeval")
+        }
+        assert (min(chains), max(chains)) == (600, 3000)
+        assert "100 to\n800 tokens for an answer and 600 to 3,000 for a chain" in PAGE
+        from divmon.evaluation.batching import most_rows
+        from divmon.evaluation.request import BATCH_TOKENS
+
+        assert most_rows(32_768 + 100, BATCH_TOKENS) == 31
+        assert "31\n  rows" in PAGE
+
+    def test_slices_are_about_equal(self):
+        from divmon.evaluation import Request, Subject
+        from divmon.evaluation.cost import weight
+
+        asked = Request(tuple(map(Subject.of_checkpoint, models.checkpoints_of("olmo3"))), Path("x"), tasks="all")
+        parts = [asked.slice(number, 40) for number in range(1, 41)]
+        assert [unit for part in parts for unit in part] == asked.units
+        work = [sum(weight(unit, asked) for unit in part) for part in parts]
+        assert max(work) < 1.2 * sum(work) / 40
+        assert max(len({unit.model for unit in part}) for part in parts) <= 3
+
+    def test_what_the_user_assumes(self, call):
+        slow = json.loads(call(*self.PAPER, "--json", "--tokens-per-second", "500")[1])
+        fast = json.loads(call(*self.PAPER, "--json")[1])
+        assert slow["models"]["base"]["gpu_hours"] == pytest.approx(2 * fast["models"]["base"]["gpu_hours"])
+        assert call(*self.PAPER, "--tokens-per-second", "0")[0] == 2
+
+    def test_of_a_folder(self, call, folder):
+        status, out, _ = call("eval", folder / "base", *SHORT, "--plan", "--metrics", "ead")
+        assert status == 0
+        assert out.startswith("1 model x 10 prompts (2 tasks) x 3 completions = 30 completions in 2 units")
+        assert "Most tokens of a completion: 10." in out
+        assert "Scoring: no NLI" in out
+        ids = json.loads(call("eval", folder / "base", *SHORT, "--plan", "--json")[1])["units"]
+        assert ids == ["base/gsm8k/0-5", "base/truthfulqa/0-5"]
+
+
+class TestEval:
+    def test_a_model_then_one_that_counts_from_it(self, call, folder, tmp_path):
+        status, out, _ = call("eval", folder / "base", *SHORT)
+        assert status == 0
+        lines = out.splitlines()
+        assert lines[0] == "Completions of at most 10 tokens (gsm8k, truthfulqa)."
+        assert lines[1] == f"[1/1] base: {folder / 'base'}"
+        assert re.match(
+            r"  base/gsm8k/0-5: 5 prompts, 15 completions of 10 tokens on average, \d+% cut off, ", lines[2]
+        )
+        assert re.match(r"  base: EAD 0\.\d+, SBERT 0\.\d+, accuracy 0%, 10 tokens; ", lines[4])
+        assert lines[5:] == ["Report: divmon report evals/base"]
+        status, out, _ = call("eval", folder / "other", *SHORT, "--name", "think-sft", "--baseline", "evals/base")
+        assert status == 0
+        assert re.search(r"think-sft: EAD 0\.\d+ \(\d+%\), SBERT 0\.\d+ \(\d+%\)", out)
+        assert out.endswith("At which stage diversity went: divmon lineage evals/think-sft\n")
+        status, out, err = call("lineage", "evals/think-sft", "--json")
+        assert (status, err) == (0, "")
+        assert set(json.loads(out)["attribution"]) == {"ead", "sbert"}
+        status, out, err = call("report", "evals/base", "evals/think-sft")
+        assert (status, err) == (0, "")
+        status, out, err = call("report", "evals/think-sft")
+        assert (status, err) == (0, "")
+        page = (tmp_path / "evals" / "think-sft" / "divmon" / "report" / "report.html").read_text()
+        assert all(row["outputs"][0][:8] for row in divmon.load("evals/base").completions())
+        assert "think-sft" in page
+        assert (
+            json.loads((tmp_path / "evals/think-sft/divmon/measurements.jsonl").read_text().splitlines()[0])["options"][
+                "preset"
+            ]
+            == "paper"
+        )
+
+    def test_in_parts(self, call, folder, tmp_path):
+        for part in (("--slice", "1/2"), ("--unit", "base/truthfulqa/0-3", "--unit", "base/truthfulqa/3-5")):
+            status, out, _ = call("eval", folder / "base", *SHORT, *part)
+            assert status == 0
+            assert "--score-only" in out.splitlines()[-1]
+        status, out, _ = call("eval", folder / "base", *SHORT, "--score-only")
+        assert status == 0
+        assert "Completions of at most" not in out
+        whole = tmp_path / "whole"
+        assert call("eval", folder / "base", *SHORT, "--output-dir", whole)[0] == 0
+        assert texts(tmp_path / "evals" / "base") == texts(whole / "base")
+        one, other = (divmon.load(place / "base").measurements[-1] for place in (tmp_path / "evals", whole))
+        assert one.metrics == other.metrics
+        assert one.run_id == other.run_id
+        status, out, _ = call("eval", folder / "base", *SHORT)
+        assert "(scored already)" in out
+        assert "5 prompts, 5 of them done before" in out
+
+    def test_a_lineage(self, call, folder, tmp_path, monkeypatch):
+        names = {"base": "base", "think-sft": "other", "think-dpo": "plain", "think-rl": "thinker"}
+        known = [
+            dataclasses.replace(checkpoint, hub=str(folder / names[checkpoint.label]))
+            for checkpoint in models.checkpoints_of("olmo3-think")
+        ]
+        monkeypatch.setattr(models, "CHECKPOINTS", tuple(known))
+        status, out, err = call("eval", "--lineage", "olmo3-think", *SHORT, "--no-think")
+        assert status == 0, err
+        assert [line.split(":")[0] for line in out.splitlines() if line.startswith("[")] == [
+            "[1/4] base",
+            "[2/4] think-sft",
+            "[3/4] think-dpo",
+            "[4/4] think-rl",
+        ]
+        stages = [str(Path("evals") / name) for name in ("think-sft", "think-dpo", "think-rl")]
+        assert out.splitlines()[-1] == f"At which stage diversity went: divmon lineage {' '.join(stages)}"
+        status, out, err = call("lineage", *stages, "--json")
+        assert (status, err) == (0, "")
+        assert list(json.loads(out)["attribution"]["sbert"]) == ["think"]
+        base = divmon.load("evals/base").run_id
+        assert {divmon.load(stage).baseline.run_id for stage in stages} == {base}
+
+    def test_interrupted(self, call, folder, monkeypatch):
+        from divmon.evaluation.work import UnitWorker
+
+        def stop(*_, **__):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(UnitWorker, "run", stop)
+        status, out, err = call("eval", folder / "base", *SHORT)
+        assert (status, err) == (130, "")
+        assert out.endswith("What was sampled is kept: the same command goes on from here.\n")
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ([], "Name either a model or a --lineage"),
+            (["{base}", "--lineage", "all"], "Name either a model or a --lineage"),
+            (["--lineage", "olmo"], "Unknown lineage 'olmo': "),
+            (["--lineage", "all", "--adapter", "x"], "--adapter is for a single model"),
+            (["--lineage", "all", "--baseline", "x"], "--baseline is for a single model"),
+            (["{base}", "--slice", "1/2", "--unit", "a/b/0-1"], "--slice and --unit exclude each other"),
+            (["{base}", "--slice", "3/2"], "--slice: expected I/N with I from 1 to N, got 3/2"),
+            (["{base}", "--no-think", "--think-tokens", "5"], "--no-think and --think-tokens exclude each other"),
+            (["{base}", "--sample-only", "--score-only"], "exclude each other"),
+            (["{base}", "--allow-weaker-sandbox"], "--allow-weaker-sandbox is of use with --execute-code"),
+            (["{base}", "--json"], "--json goes with --plan"),
+            (["{base}", "--tasks", "gsm9k"], "did you mean 'gsm8k'"),
+            (["{base}", "--prompts", "none.jsonl"], "Cannot read the prompts of 'none.jsonl'"),
+            (["{base}", "--samples", "1"], "samples: expected at least 2"),
+            (["{base}", "--nli-pairs", "few"], "nli_pairs: expected a whole number of at least 1 or 'all', got 'few'"),
+            (["{base}", "--metrics", "ead,beauty"], "metrics: expected some of"),
+            (["{base}", "--preset", "slow"], "preset: expected"),
+            (["{base}", "--dtype", "int4"], "dtype: expected one of auto"),
+            (["{base}", "--chat-template", "none"], "--chat-template: cannot read none"),
+            (["{base}", "--baseline", "none"], "--baseline: expected the folder of an evaluation"),
+            (["nobody/\x1b[31mnothing"], r"The model 'nobody/\x1b[31mnothing' cannot be loaded here"),
+            (["./nowhere"], "There is no model at nowhere"),
+            (["{base}", "--unit", "base/gsm8k"], "expected a unit such as think-sft/gsm8k/0-100"),
+        ],
+    )
+    def test_what_is_refused(self, call, folder, arguments, words, tmp_path):
+        status, out, err = call("eval", *(text.format(base=folder / "base") for text in arguments))
+        assert status == 2
+        assert err.startswith("divmon: ")
+        assert err.count("\n") == 1
+        assert words in err
+        assert "\x1b" not in out + err
+        assert not list(tmp_path.glob("evals/*/*"))
+
+    def test_a_chat_template_and_a_system_prompt(self, call, folder, tmp_path):
+        (tmp_path / "own.jinja").write_text("{% for message in messages %}[{{ message['content'] }}]{% endfor %}")
+        call(
+            "eval",
+            folder / "base",
+            *SHORT,
+            "--sample-only",
+            "--chat-template",
+            "own.jinja",
+            "--system-prompt",
+            "be brief",
+        )
+        row = json.loads((tmp_path / "evals/base/units/gsm8k/00000-00005.jsonl").read_text().splitlines()[1])
+        assert row["rendered"].startswith("[be brief][Question: ")
+
+
+class TestShown:
+    REPORT = UnitReport(Unit("a\x1b[2J", "gsm8k", 0, 100), 100, 20, 1280, 25600, 64, 128.0)
+
+    def test_a_unit_in_a_line(self, capsys):
+        text = "100 prompts, 20 of them done before, 1,280 completions of 20 tokens on average, 5% cut off"
+        assert unit_text(self.REPORT).endswith(f"gsm8k/0-100: {text}, 2 min 8 s, 200 tokens/s")
+        assert unit_text(UnitReport(self.REPORT.unit, 0, 0)).endswith("no prompts there")
+        Lines().unit(self.REPORT)
+        assert "\x1b" not in capsys.readouterr().out
+        assert amount(2.5, 500, 16) == "2 of 500 prompts, 40 completions"
+
+    def test_a_bar(self):
+        out = io.StringIO()
+        console = Console(file=out, force_terminal=True, width=100, markup=False, highlight=False)
+        with Progress(
+            TextColumn("{task.description} {task.fields[amount]}", markup=False), console=console
+        ) as progress:
+            bar = Bar(progress)
+            bar.begin("base", 1, 2, "org/model")
+            bar.activity("loading")
+            bar.progress(2.5, 10, 4)
+            progress.refresh()
+            bar.unit(self.REPORT)
+            bar.end("base", "EAD 0.5")
+        assert "[1/2] base: org/model" in out.getvalue()
+        assert "base 2 of 10 prompts, 10 completions" in out.getvalue()
+        assert "  base: EAD 0.5" in out.getvalue()
+
+    def test_columns(self):
+        assert aligned([("a", "1"), ("long", "10")], right=(1,)) == "a      1\nlong  10"
+
+
+class TestTheDocumentedWorker:
+    BLOCKS = re.findall(r"```py\n(.*?)```", PAGE, flags=re.DOTALL)
+
+    def test_with_datasets(self, folder, tmp_path, monkeypatch, capsys):
+        """As the page has it, but in this process and on a small model."""
+        monkeypatch.chdir(tmp_path)
+        (code,) = (block for block in self.BLOCKS if "ray" not in block)
+        for shown, here in (
+            ('set_start_method("spawn")', "pass"),
+            ('"org/model"', repr(str(folder / "base"))),
+            ('tasks="gsm8k,ifeval"', 'tasks="gsm8k:sample,ifeval:sample", per_task=2, max_new_tokens=8'),
+            ("samples=16", 'samples=2, metrics=("sbert",)'),
+            ("num_proc=8, ", ""),
+        ):
+            assert code.count(shown) == 1, shown
+            code = code.replace(shown, here)
+        exec(compile(code, "docs/evaluating.md", "exec"), {"__name__": "__main__"})
+        count, mean = capsys.readouterr().out.splitlines()[-2:]
+        assert count == "8 completions"
+        assert 0 < float(mean) < 1.2
+
+    def test_with_ray(self):
+        (code,) = (block for block in self.BLOCKS if "ray" in block)
+        compile(code, "docs/evaluating.md", "exec")  # Ray is not installed: it is not run
+
+
+def test_two_processes(folder, tmp_path):
+    """Each samples its part of every unit; one scores, and the completions are those of one process."""
+    launch = "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no -m divmon eval"
+    short = [word if word != "ead,sbert" else "ead" for word in SHORT]
+    command = [sys.executable, "-m", "accelerate.commands.launch", *launch.split(), str(folder / "base"), *short]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.count("[1/1] base: ") == done.stdout.count("  base: EAD") == 1
+    names = sorted(path.name for path in (tmp_path / "evals" / "base" / "units" / "gsm8k").iterdir())
+    assert names == ["00000-00002.jsonl", "00002-00005.jsonl"]
+    with pytest.raises(SystemExit):
+        main(["eval", str(folder / "base"), *short, "--output-dir", str(tmp_path / "one")])
+    assert texts(tmp_path / "evals" / "base") == texts(tmp_path / "one" / "base")
+    two, one = (divmon.load(tmp_path / place / "base").measurements[-1] for place in ("evals", "one"))
+    assert two.metrics == one.metrics
+    assert two.run_id == one.run_id
+
+
+def test_what_fails_on_another_process_is_said(call, folder, monkeypatch):
+    class Two:
+        index, count = 0, 2
+
+        def gather(self, values):
+            return [*values, "the other one's disk is full"]
+
+        def decide(self, action):
+            return action()
+
+    monkeypatch.setattr("divmon.evaluation.run.start_processes", Two)
+    status, _, err = call("eval", folder / "base", *SHORT)
+    assert (status, err) == (2, "divmon: the other one's disk is full\n")
+    assert len(texts(Path("evals/base"))) == 4  # this process's half of each task
