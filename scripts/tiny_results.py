@@ -215,7 +215,7 @@ def _attribution(seeds: Sequence[Seed]) -> str:
     for lineage in LINEAGES:
         for part in found[0][lineage]["average"]:
             values = [one[lineage]["average"][part].percent for one in found]
-            here = f"{np.mean(values):.0f} ({min(values):.0f} to {max(values):.0f})"
+            here = f"{np.mean(values):z.0f} ({min(values):z.0f} to {max(values):z.0f})"
             lines.append(f"| {lineage} | {part} | {here} | {PAPER['sbert'][lineage]['average'][part].percent:.0f} |")
     return "\n".join(lines)
 
@@ -269,13 +269,14 @@ def main() -> None:
 def made_by(seeds: Sequence[Seed]) -> dict[str, Any]:
     """The commit and versions that the seeds were run with, and how long they took."""
     first = seeds[0].measurements["base"]
+    model = first.provenance["model"]  # whose name is a folder of the machine it ran on
     return {
         "commands": [
             f"divmon recipe run recipes/tiny recipes/tiny/ablations --output-dir RUNS/seed-{name} --seed {name}"
             for name in (seed.name for seed in seeds)
         ]
         + ["python scripts/tiny_results.py RUNS/seed-* --output-dir recipes/tiny/results"],
-        "runs": first.provenance,
+        "runs": {**first.provenance, "model": {**model, "name": Path(str(model["name"])).name}},
         "tables": {"git": git_state(), "versions": package_versions()},
         "protocol": first.protocol,
     }
