@@ -247,7 +247,19 @@ def site(tmp_path_factory):
 
 
 def test_the_pages_build_without_a_warning(site):
-    assert {path.stem for path in site.glob("*.html")} == {*PAGES, "index", "recipes", "404"}
+    assert {path.stem for path in site.glob("*.html")} == {*PAGES, "index", "recipes", "tiny-results", "404"}
+
+
+def test_the_pictures_are_there(site):
+    shown = {
+        target.partition("#")[0]
+        for path in site.glob("*.html")
+        if path.name != "404.html"  # which is shown at any address, so its targets are absolute
+        for target in Links(path.read_text(encoding="utf-8")).loads
+        if target.endswith(".png")
+    }
+    assert {"lineages.png", "demo.png"} <= {Path(target).name for target in shown}
+    assert [target for target in shown if not (site / target).is_file()] == []
 
 
 def test_an_included_example_is_shown_whole(site):

@@ -576,6 +576,14 @@ class TestRightAnswers:
         assert f"run: {why}" in page.text
         assert page.data["votes"] is None
 
+    def test_grades_of_an_earlier_step_say_so(self, tmp_path):
+        make_run(tmp_path / "run")
+        path = grade_run(tmp_path / "run", maths=(0.5, 0.75, 0.125))
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"step": 10}))
+        page = Page(write_report(tmp_path / "run"))
+        assert "run: its grades are of step 10, not of the last measurement." in page.text
+        assert len(page.data["votes"]["points"]) == 49
+
     def test_hostile_names_of_tasks_are_text(self, tmp_path):
         make_run(tmp_path / "run", tasks=("chat", HOSTILE[2]), prompts=20)
         grade_run(tmp_path / "run", **{HOSTILE[2]: (0.5, 0.75, 0.1)})

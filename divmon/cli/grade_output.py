@@ -32,8 +32,10 @@ def print_tables(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
     if verified:
         out.print(_verified(verified))
     if followed:
+        out.print()
         out.print(_followed(followed))
     if judged:
+        out.print()
         out.print(_judged(judged))
         for line in dict.fromkeys(_by(document) for _, document in documents if document["judge"]):
             out.print(line, soft_wrap=True)
@@ -85,7 +87,7 @@ def _judged(rows: Sequence[Row]) -> Table:
 def _table(rows: Sequence[Row], *columns: str) -> Table:
     from rich.table import Table
 
-    table = Table(header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     names = ("run, step", "task") if _several(rows) else ("task",)
     for name in names:
         table.add_column(name, overflow="fold")

@@ -107,6 +107,9 @@ def votes_of(runs: Sequence[NamedRun]) -> Votes | None:
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             notes.append(f"{named.name}: its {FILE} cannot be read ({type(error).__name__}); grade it again.")
             continue
+        step = document.get("step")
+        if isinstance(step, int) and named.last is not None and step != named.last.step:
+            notes.append(f"{named.name}: its grades are of step {step:,}, not of the last measurement.")
         found += [(place, vote) for vote in made[:MOST_GROUPS] if math.isfinite(vote.d_correct + vote.gain)]
     if not found and not notes:
         return None
