@@ -63,7 +63,10 @@ def measurement(**changes: Any) -> Measurement:
             "sentence_encoder": {"name": "e", "digest": "1" * 64},
             "nli": {"name": "n", "digest": None},
         },
-        provenance={"packages": {"divmon": "0"}},
+        provenance={
+            "packages": {"divmon": "0"},
+            "model": {"class": "Tiny", "name": "/some/where/base", "parameters": 1},
+        },
     )
     return dataclasses.replace(made, **changes)
 

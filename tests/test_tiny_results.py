@@ -125,6 +125,9 @@ def test_claims_tables_and_figure(script, monkeypatch, tmp_path):
     assert len(rows) == 2 * len(KEPT)
     assert float(rows[1]["sbert_percent"]) == pytest.approx(40)
     assert (tmp_path / "out" / "lineages.png").read_bytes()[:4] == b"\x89PNG"
+    # The results are to be shared: no folder of the machine is in them.
+    for path in (tmp_path / "out").glob("*.*"):
+        assert b"/some/where" not in path.read_bytes()
 
 
 def test_folders_that_do_not_count(script, tmp_path):
