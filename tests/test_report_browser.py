@@ -223,8 +223,7 @@ class TestControls:
         assert page.locator("figure[data-chart=ead-0] .cursor").get_attribute("visibility") == "visible"
         page.keyboard.press("Escape")
         assert not tip.is_visible()
-        box = chart.bounding_box()
-        page.mouse.move(box["x"] + box["width"] - 60, box["y"] + 60)
+        chart.hover(position={"x": chart.bounding_box()["width"] - 60, "y": 60})
         assert "Diversity collapse at step 30" in tip.inner_text()
         page.mouse.move(5, 5)
         assert not tip.is_visible()
@@ -244,8 +243,7 @@ class TestControls:
         assert plot.get_attribute("aria-valuenow") == "47"
         page.keyboard.press("Escape")
         assert not tip.is_visible()
-        box = page.locator("figure[data-scatter=votes] path.mark").bounding_box()
-        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.locator("figure[data-scatter=votes] path.mark").hover()  # which waits until nothing scrolls any more
         assert tip.inner_text().splitlines() == [
             "rich: maths",
             "right answers differ by 0.125",
