@@ -25,7 +25,7 @@ def logged_values(
         measurement: What was measured, or None for a measurement that failed.
         metrics: The metrics that were asked for.
         tasks: The tasks, where there are several: their values stand under ``<task>/<metric>``.
-        verified: Those of the tasks that have a verifier (``PromptSet.verified_tasks``), of which there should be an
+        verified: Those of the tasks that have a verifier (``Monitor.verified_tasks``), of which there should be an
             accuracy; one that the measurement has is there in any case.
         baseline: What a loss of SBERT counts from, where its parts are logged.
 

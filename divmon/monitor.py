@@ -81,19 +81,24 @@ class Monitor:
     Args:
         prompts: The prompts.
         options: Everything else.
-        code: Opt-in to run programs that a model wrote (see `Verification`).
     """
 
-    def __init__(self, prompts: PromptSet, options: MonitorOptions, code: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, prompts: PromptSet, options: MonitorOptions) -> None:
         self.prompts = prompts
         self.options = options
         self._encoder: RememberingEncoder | None = None
         self._nli: NliClassifier | None = None
         self._missing: dict[str, str] = {}
         self._loaded = False
-        self._verification = Verification(prompts, code)
+        self._verification = Verification(prompts, options.code)
         self._without = [prompt.without for prompt in prompts]
         self._meant = [name for name in options.metrics if any(name not in names for names in self._without)]
+
+    @property
+    def verified_tasks(self) -> tuple[str, ...]:
+        """The tasks of which there should be an accuracy: ``PromptSet.verified_tasks``, and code where it is run."""
+        pairs = zip(self.prompts, self._verification.labels, strict=True)
+        return tuple(dict.fromkeys(prompt.task for prompt, label in pairs if label))
 
     def measure(
         self,

@@ -43,6 +43,9 @@ class MonitorOptions:
         chat_template_kwargs: Extra arguments for the chat template (``{"enable_thinking": False}``).
         system_prompt: A system turn for prompts that have none.
         tools: Tool schemas for the chat template, for prompts that have none.
+        execute_code: Run the programs that the model wrote, in a sandbox (`divmon.sandbox`), to tell which are right,
+            on prompts whose verifier is ``code`` (HumanEval, MBPP). By default none is run, and there is no accuracy.
+        allow_weaker_sandbox: Run them even where this machine gives no namespaces.
     """
 
     num_prompts: int = 32
@@ -64,11 +67,18 @@ class MonitorOptions:
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     system_prompt: str | None = None
     tools: tuple[Any, ...] = ()
+    execute_code: bool = False
+    allow_weaker_sandbox: bool = False
 
     def __post_init__(self) -> None:
         for name in ("num_prompts", "samples", "max_new_tokens", "seed", "max_think_tokens", "batch_tokens"):
             if not isinstance(getattr(self, name), int):
                 raise InputError(f"{name}: expected a whole number, got {getattr(self, name)!r}.")
+        for name in ("execute_code", "allow_weaker_sandbox"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name}: expected true or false, got {getattr(self, name)!r}.")
+        if self.allow_weaker_sandbox and not self.execute_code:
+            raise InputError("allow_weaker_sandbox is of use with execute_code only.")
         for name in ("temperature", "top_p"):
             if not isinstance(getattr(self, name), int | float):
                 raise InputError(f"{name}: expected a number, got {getattr(self, name)!r}.")
@@ -107,6 +117,11 @@ class MonitorOptions:
                 raise InputError(f"Unknown option {name!r}: {near_miss(name, known)}")
         return cls(**options)
 
+    @property
+    def code(self) -> Mapping[str, Any] | None:
+        """What the verifier ``code`` is given; None where no program is to be run."""
+        return {"execute_code": True, "allow_weaker": self.allow_weaker_sandbox} if self.execute_code else None
+
     def sampling(self) -> SamplingSettings:
         """The part that concerns sampling."""
         names = [setting.name for setting in dataclasses.fields(SamplingSettings)]
@@ -135,3 +150,5 @@ class OptionKeywords(TypedDict, total=False):
     chat_template_kwargs: Mapping[str, Any]
     system_prompt: str | None
     tools: tuple[Any, ...]
+    execute_code: bool
+    allow_weaker_sandbox: bool

@@ -81,8 +81,8 @@ class Verification:
         left = [prompt.verifier for prompt in self.prompts if prompt.verifier and not self._usable(prompt)]
         if left and not self._said:
             logger.warning(
-                "divmon: accuracy is not measured on %d of %d prompts, whose verifier is %s: a measurement runs no "
-                "programs and asks no judge. Everything else is measured on them.",
+                "divmon: accuracy is not measured on %d of %d prompts, whose verifier is %s: a measurement asks no "
+                "judge, and runs programs only with execute_code=True. Everything else is measured on them.",
                 len(left),
                 len(self.prompts),
                 " or ".join(sorted(set(left))),

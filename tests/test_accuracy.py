@@ -24,6 +24,7 @@ from divmon.prompt import Prompt
 from divmon.prompts import PromptSet
 from divmon.reading import measurements_table, verdict
 from divmon.summary import accuracy_of, summarise
+from divmon.verifiers import verify
 from tests.fakes import FakeEncoder
 from tests.records import accuracy, measurement, prompts, scores, summary
 from tests.tiny import HELD_OUT, tiny_llama, tiny_tokenizer
@@ -380,8 +381,24 @@ class TestMonitor:
         assert (found.accuracy.verifiers[1:], list(found.accuracy.tasks)) == (("", ""), ["constraints"])
         assert not found.provenance["missing"]
         assert [message for message in caplog.messages if "accuracy" in message] == [
-            "divmon: accuracy is not measured on 2 of 3 prompts, whose verifier is code or judge: a measurement runs "
-            "no programs and asks no judge. Everything else is measured on them."
+            "divmon: accuracy is not measured on 2 of 3 prompts, whose verifier is code or judge: a measurement asks "
+            "no judge, and runs programs only with execute_code=True. Everything else is measured on them."
         ]
         alone = divmon.measure(tiny_llama(), tiny_tokenizer(), rows[1:], output_dir=tmp_path, **SHORT)
         assert alone.accuracy is None
+
+    def test_programs_are_run_where_it_is_said(self, sandbox):
+        rows = [{"prompt": HELD_OUT[0], "task": "code", "verifier": "code", "ground_truth": ["assert True"]}]
+        monitor = Monitor(PromptSet.of(rows), MonitorOptions(**SHORT, execute_code=True))
+        assert monitor.verified_tasks == ("code",)
+        outcome = monitor.measure(tiny_llama(), tiny_tokenizer(), run_id="r")
+        (verdicts,) = outcome.verdicts
+        for completion, right in zip(outcome.samples.prompts[0].completions, verdicts, strict=True):
+            assert right == verify("code", completion.text, ["assert True"], execute_code=True)
+        assert outcome.measurement.accuracy.verifiers[0].startswith("code:")
+
+    def test_a_weaker_sandbox_alone_means_nothing(self):
+        with pytest.raises(InputError, match="with execute_code only"):
+            MonitorOptions(allow_weaker_sandbox=True)
+        with pytest.raises(InputError, match="execute_code: expected true or false, got 'yes'"):
+            MonitorOptions(execute_code="yes")

@@ -639,7 +639,7 @@ def test_programs_are_run_where_that_is_asked_for(models, tmp_path, sandbox):
     asked = request(tmp_path, models / "base", tasks="humaneval:sample", per_task=2)
     (result,) = evaluate(asked)
     assert result.measurement.accuracy is None
-    (result,) = evaluate(dataclasses.replace(asked, code={"execute_code": True}))
+    (result,) = evaluate(dataclasses.replace(asked, options=dataclasses.replace(asked.options, execute_code=True)))
     assert result.measurement.accuracy.mean == 0.0
     assert not result.before
     assert result.measurement.accuracy.verifiers[0].startswith("code:")

@@ -133,6 +133,8 @@ def evaluate(
             "nli_pairs": int(nli_pairs) if nli_pairs.isdecimal() and len(nli_pairs) < 10 else nli_pairs,
             "chat_template": None if chat_template is None else _text_of(chat_template),
             "system_prompt": system_prompt,
+            "execute_code": execute_code,
+            "allow_weaker_sandbox": weaker,
         }
         | ({} if think_tokens is None else {"max_think_tokens": think_tokens})
     )
@@ -144,7 +146,6 @@ def evaluate(
         prompts_file=prompts,
         per_task=num_prompts,
         max_new_tokens=max_new_tokens,
-        code={"execute_code": True, "allow_weaker": weaker} if execute_code else None,
         dtype=dtype,
         unit_prompts=unit_prompts,
         baseline=baseline,

@@ -69,7 +69,7 @@ class Assembler:
 
     @cached_property
     def _monitor(self) -> Monitor:
-        return Monitor(self.evaluation.all_prompts, self.options, self.evaluation.request.code)
+        return Monitor(self.evaluation.all_prompts, self.options)
 
     def result(self, subject: Subject, *, again: bool = False) -> Result:
         """Score a model's completions and write its ledger, unless that was done already.
@@ -143,7 +143,7 @@ class Assembler:
             "options": options,
             "limits": self._limits,
             "prompts": self.evaluation.all_prompts.digest,
-            "code": to_plain(self.evaluation.request.code),
+            "code": to_plain(self.options.code),
             "baseline": reference and [reference.measurement.run_id, reference.measurement.step],
         }
         return f"eval-{subject.label}-{content_digest(content)[:12]}"

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from divmon.errors import InputError
 from divmon.evaluation.cost import weight
@@ -43,7 +42,6 @@ class Request:
         prompts_file: A JSONL file of prompts besides, or instead; without either the bundled prompts are taken.
         per_task: At most this many prompts of each task; default: the paper's number, or all.
         max_new_tokens: Upper bound of every task's own limit of a completion.
-        code: Opt-in to run programs that a model wrote, as ``Verification`` takes it.
         dtype: What the weights are loaded in; ``auto`` is as they are stored.
         unit_prompts: Prompts of a unit.
         baseline: Folder of an earlier evaluation or run that all models are compared with.
@@ -56,7 +54,6 @@ class Request:
     prompts_file: Path | None = None
     per_task: int | None = None
     max_new_tokens: int | None = None
-    code: Mapping[str, Any] | None = None
     dtype: str = "auto"
     unit_prompts: int = UNIT_PROMPTS
     baseline: Path | None = None

@@ -68,10 +68,10 @@ def _check(request: Request, units: Sequence[Unit], scoring: bool) -> None:
         request.subject(unit.model)
     if unknown := sorted({unit.task for unit in units} - set(request.counts)):
         raise InputError(f"This evaluation has no task {unknown[0]!r}; it has {', '.join(request.counts)}.")
-    if request.code is not None and scoring:
+    if request.options.execute_code and scoring:
         from divmon.sandbox import isolation
 
-        isolation(allow_weaker=bool(request.code.get("allow_weaker")))
+        isolation(allow_weaker=request.options.allow_weaker_sandbox)
     if request.baseline is not None and scoring:
         from divmon.trainer.baseline import baseline_of_run
 

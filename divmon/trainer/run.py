@@ -62,7 +62,7 @@ class MonitoredRun:
         self.measurements: dict[int, Measurement] = {}
         self.failed: set[int] = set()
         self.tasks = monitor.prompts.tasks
-        self.verified = monitor.prompts.verified_tasks
+        self.verified = monitor.verified_tasks
         self.training = False
         self.finished = False
         self.alert_below: float | None = None
