@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-from divmon.measurement import Measurement, comparison_problems
+from divmon.comparison import comparison_problems
+from divmon.measurement import Measurement
 from divmon.options import MonitorOptions, OptionKeywords
 from divmon.prompts import PromptSet
 

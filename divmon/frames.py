@@ -7,7 +7,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from divmon.measurement import Accuracy, Measurement, MetricSummary, Validity, comparison_problem
+from divmon.comparison import comparison_problem
+from divmon.measurement import Accuracy, Measurement, MetricSummary, Validity
 from divmon.quality.decomposition import METRICS, decompose
 
 if TYPE_CHECKING:

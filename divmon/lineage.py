@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from divmon import stats
+from divmon.comparison import comparison_problem
 from divmon.errors import InputError
 from divmon.ledger import Ledger, RunRecord
-from divmon.measurement import Measurement, comparison_problem
+from divmon.measurement import Measurement
 from divmon.protocols import FloatArray
 
 STAGES = ("sft", "dpo", "rl")

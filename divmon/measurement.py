@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -187,64 +186,6 @@ class Measurement:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise InputError(f"Not a divmon measurement ({type(error).__name__}: {error}).") from error
         return cls(**fields)
-
-
-def comparison_problem(now: Measurement, baseline: Measurement, metric: str) -> str | None:
-    """Why ``metric`` (or ``accuracy``) cannot be compared between two measurements, in words; None where it can.
-
-    Numbers of different prompts, sampling protocols, scoring conventions or encoders are never compared. The baseline
-    may have more prompts: a run whose training data hold some of them leaves those out.
-    """
-    unknown = len(set(now.prompts.keys) - set(baseline.prompts.keys))
-    if unknown:
-        return (
-            f"different prompts ({unknown} of {len(now.prompts.keys)} of {now.prompts.source} are not among the "
-            f"baseline's of {baseline.prompts.source}; give both runs the same prompts=)"
-        )
-    for part in ("sampling", "scoring", *_METRIC_PARTS.get(metric, ())):
-        before, after = _as_read(baseline.protocol.get(part)), _as_read(now.protocol.get(part))
-        if part in ("sentence_encoder", "nli"):
-            before, after = _weights(before), _weights(after)
-        if before != after:
-            before, after = _differing(before, after)
-            return f"different {part.replace('_', ' ')} ({before} at the baseline, {after} now)"
-    return None
-
-
-def comparison_problems(now: Measurement, baseline: Measurement) -> list[str]:
-    """What cannot be compared between two measurements, a sentence for each reason; empty where everything can."""
-    problems = {metric: comparison_problem(now, baseline, metric) for metric in now.metrics}
-    return [
-        ", ".join(metric for metric, found in problems.items() if found == problem)
-        + f" cannot be compared with the baseline: {problem}. Their retained fractions stay empty."
-        for problem in dict.fromkeys(found for found in problems.values() if found)
-    ]
-
-
-_METRIC_PARTS = {
-    "ead": ("vocab_size",),
-    "sbert": ("sentence_encoder",),
-    "vendi": ("sentence_encoder",),
-    "nli": ("nli", "nli_sentences"),
-}
-
-
-def _as_read(value: Any) -> Any:
-    """``value`` as it comes back from a file, so that one in memory equals its own record."""
-    return json.loads(json.dumps(to_plain(value), default=str))
-
-
-def _weights(identity: Any) -> Any:
-    """What decides whether a model is the same: the digest of its weights, else its name."""
-    return identity.get("digest") or identity.get("name") if isinstance(identity, dict) else identity
-
-
-def _differing(before: Any, after: Any) -> tuple[Any, Any]:
-    """Two records without the entries in which they agree."""
-    if not isinstance(before, dict) or not isinstance(after, dict):
-        return before, after
-    names = [name for name in before | after if before.get(name) != after.get(name)]
-    return {name: before.get(name) for name in names}, {name: after.get(name) for name in names}
 
 
 def to_plain(value: Any) -> Any:

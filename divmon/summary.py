@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmon import stats
-from divmon.measurement import Accuracy, Measurement, MetricSummary, comparison_problem
+from divmon.comparison import comparison_problem
+from divmon.measurement import Accuracy, Measurement, MetricSummary
 from divmon.protocols import FloatArray
 from divmon.scoring import Scores
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 import divmon
 from divmon import stats
-from divmon.measurement import comparison_problem
+from divmon.comparison import comparison_problem
 
 
 def last_values(run: divmon.Run) -> pd.DataFrame:

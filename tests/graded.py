@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from divmon.monitor import ModelFacts, Monitor
+from divmon.facts import ModelFacts
+from divmon.monitor import Monitor
 from divmon.options import MonitorOptions
 from divmon.prompts import PromptSet
 from divmon.recording import record_outcome

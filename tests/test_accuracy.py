@@ -14,9 +14,10 @@ from rich.console import Console
 
 import divmon
 from divmon import Ledger, stats
+from divmon.comparison import comparison_problem
 from divmon.errors import InputError
 from divmon.logged import for_evaluation, for_log, logged_values
-from divmon.measurement import NO_INTERVAL, Accuracy, Measurement, comparison_problem
+from divmon.measurement import NO_INTERVAL, Accuracy, Measurement
 from divmon.metrics import METRICS
 from divmon.monitor import Monitor
 from divmon.options import MonitorOptions

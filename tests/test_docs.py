@@ -236,7 +236,7 @@ class Links(HTMLParser):
 def site(tmp_path_factory):
     """The built pages."""
     if importlib.util.find_spec("mkdocs") is None:
-        pytest.skip("needs the extra 'docs'")
+        pytest.fail("needs mkdocs, which the extra 'docs' installs")
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # of the theme's own, about its next version

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from divmon import stats
+from divmon.comparison import comparison_problem
 from divmon.errors import InputError
 from divmon.ledger import FOLDER, Ledger
 from divmon.logged import for_evaluation, for_log, logged_values
@@ -21,7 +22,6 @@ from divmon.measurement import (
     UNMEASURED,
     Measurement,
     MetricSummary,
-    comparison_problem,
     to_plain,
 )
 from divmon.metrics import METRICS

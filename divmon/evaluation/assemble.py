@@ -9,13 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from divmon.comparison import comparison_problems
 from divmon.errors import InputError
 from divmon.evaluation import kept
 from divmon.evaluation.request import Evaluation
 from divmon.evaluation.subject import Subject
+from divmon.facts import ModelFacts, sampling_protocol
 from divmon.ledger import FOLDER, Ledger
-from divmon.measurement import Measurement, comparison_problems, to_plain
-from divmon.monitor import ModelFacts, Monitor, Outcome, sampling_protocol
+from divmon.measurement import Measurement, to_plain
+from divmon.monitor import Monitor, Outcome
 from divmon.prompt import content_digest
 from divmon.recording import record_outcome
 from divmon.sampling.sampler import Layout, Samples

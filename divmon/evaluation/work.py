@@ -152,7 +152,7 @@ class UnitWorker:
             torch.accelerator.empty_cache()
 
     def _protocol(self, unit: Unit, digest: str) -> dict[str, Any]:
-        from divmon.monitor import sampling_protocol
+        from divmon.facts import sampling_protocol
 
         request = self.evaluation.request
         options = dataclasses.replace(request.options, max_new_tokens=request.limit(unit.task))
@@ -181,7 +181,7 @@ class UnitWorker:
             logger.warning("divmon: %s has no chat template, so it has no think block to suppress.", label)
 
     def _facts(self, loaded: Loaded) -> dict[str, Any]:
-        from divmon.monitor import ModelFacts
+        from divmon.facts import ModelFacts
 
         described = dict(ModelFacts.of(loaded.model, loaded.tokenizer).description)
         parts = {"name": loaded.located.model, "adapter": loaded.located.adapter}

@@ -30,8 +30,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from divmon import stats
+from divmon.comparison import comparison_problem
 from divmon.errors import InputError
-from divmon.measurement import NO_INTERVAL, UNMEASURED, Accuracy, Interval, Measurement, comparison_problem
+from divmon.measurement import NO_INTERVAL, UNMEASURED, Accuracy, Interval, Measurement
 from divmon.metrics import NAMES
 from divmon.protocols import FloatArray
 from divmon.quality.words import reading

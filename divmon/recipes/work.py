@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from divmon.comparison import comparison_problems
 from divmon.ledger import FOLDER, Ledger
-from divmon.measurement import Measurement, comparison_problems
+from divmon.measurement import Measurement
 from divmon.monitor import Monitor
 from divmon.options import MonitorOptions
 from divmon.prompts import PromptSet

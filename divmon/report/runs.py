@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from divmon.comparison import comparison_problem
 from divmon.errors import InputError
 from divmon.loaded import Run, load
-from divmon.measurement import Measurement, comparison_problem
+from divmon.measurement import Measurement
 from divmon.metrics import KNOWN, NAMES
 from divmon.report.bounds import MOST_OF_A_NAME, MOST_POINTS, MOST_RUNS, most_points
 from divmon.report.text import cut

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ class _Row(NamedTuple):
     ground_truth: Any
 
 
-class ByVerifier:
+class ByVerifier(ABC):
     """A score for each row whose verifier `concerns` it, 0 to 1; None for the others.
 
     Each score goes to the trainer's log as ``accuracy/<verifier>``. A ground truth that its verifier does not
@@ -37,9 +38,9 @@ class ByVerifier:
         self.options = options
         self._reasons: set[str] = set()
 
+    @abstractmethod
     def concerns(self, verifier: str) -> bool:
         """Whether rows with this verifier (not empty) are this reward's."""
-        raise NotImplementedError
 
     def scored(self, rows: Sequence[_Row]) -> Iterable[float | InputError]:
         """The score of each row, in order, or what is amiss with its ground truth."""

@@ -13,9 +13,10 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, Trainer
 
 from divmon.alerts import Alert, alerts
+from divmon.comparison import comparison_problems
 from divmon.errors import DivmonError, InputError, ModelNotFoundError, in_a_line
 from divmon.ledger import FOLDER, Ledger
-from divmon.measurement import Measurement, comparison_problems, to_plain
+from divmon.measurement import Measurement, to_plain
 from divmon.monitor import Monitor, Outcome
 from divmon.options import MonitorOptions
 from divmon.prompts import PromptSet
