@@ -10,20 +10,21 @@ from typing import Any, Literal, Unpack
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from divmon import notebook, shown
+from divmon import shown
 from divmon.errors import DivmonError, InputError
 from divmon.logged import for_evaluation, for_log, logged_values
 from divmon.measurement import Measurement
 from divmon.options import MonitorOptions, OptionKeywords
 from divmon.prompts import PromptSet
 from divmon.sampling.guard import preserved_rng
+from divmon.showing import Showing
 from divmon.trainer.run import MonitoredRun
 from divmon.trainer.seam import TrainerNotFoundError, find_trainer, log, put_before_early_stopping
 
 logger = logging.getLogger(__name__)
 
 
-class DiversityCallback(TrainerCallback):
+class DiversityCallback(Showing, TrainerCallback):
     """Measures output diversity while a TRL or transformers trainer runs.
 
     ``trainer.add_callback(DiversityCallback())`` is all it takes. It samples held-out prompts before the first step,
@@ -103,16 +104,6 @@ class DiversityCallback(TrainerCallback):
     def measurements(self) -> list[Measurement]:
         """The measurements of the current run, by step; empty before the first."""
         return [] if self._run is None else self._run.ordered()
-
-    def __repr__(self) -> str:
-        return f"<divmon.DiversityCallback: {shown.summary(self._shown)}>"
-
-    def __str__(self) -> str:
-        return shown.as_text(self._shown)
-
-    def _repr_html_(self) -> str:
-        """The run so far as a table, for a notebook."""
-        return notebook.as_html(self._shown)
 
     @property
     def _shown(self) -> shown.Shown:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 
 
@@ -38,6 +39,25 @@ def in_a_line(error: BaseException) -> str:
     """Class and first line of another library's error, without its full stop, at most 200 characters of it."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].rstrip('.'):.200}" if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def said_as(kind: type[DivmonError], sentence: Callable[[str], str]) -> Iterator[None]:
+    """Say whatever another library raises as one of divmon's errors; those of divmon's own pass through.
+
+    For calls that raise more than any list of classes holds: transformers' loaders pass on what the hub, safetensors
+    and a model's own code raise (tokenizers: ``Exception`` itself), and a chat template is a program of its own.
+
+    Args:
+        kind: The error to raise.
+        sentence: Makes its text, with the remedy, of the library's class and words (`in_a_line`).
+    """
+    try:
+        yield
+    except DivmonError:
+        raise
+    except Exception as error:
+        raise kind(sentence(in_a_line(error))) from error
 
 
 def import_optional(module: str, extra: str) -> ModuleType:

@@ -8,17 +8,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divmon import frames, notebook, shown
+from divmon import frames, shown
 from divmon.errors import InputError
 from divmon.ledger import Ledger, RunRecord
 from divmon.measurement import Measurement
+from divmon.showing import Showing
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 @dataclass(frozen=True, repr=False)
-class Run:
+class Run(Showing):
     """What the ledger of a run holds.
 
     Shows itself as a table: ``print(run)`` in a console, ``run`` as the last line of a notebook's cell.
@@ -140,16 +141,6 @@ class Run:
             ``scoring_seconds``.
         """
         return frames.validity(self.measurements)
-
-    def __repr__(self) -> str:
-        return f"<divmon.Run: {shown.summary(self._shown)}>"
-
-    def __str__(self) -> str:
-        return shown.as_text(self._shown)
-
-    def _repr_html_(self) -> str:
-        """The run as a table, for a notebook."""
-        return notebook.as_html(self._shown)
 
     @property
     def _shown(self) -> shown.Shown:

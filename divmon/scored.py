@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from divmon import encoders
-from divmon.errors import DivmonError, InputError, ModelNotFoundError, in_a_line
+from divmon.errors import InputError, ModelNotFoundError, said_as
 from divmon.metrics import CODE_METRICS, METRICS
 from divmon.protocols import NliClassifier, SentenceEncoder
 from divmon.scoring import Scorer, Scores, ScoringSettings
@@ -124,12 +124,11 @@ def _check_device(device: str) -> None:
 
 def _load(load: Callable[..., _Model], role: str, name: str | Path | None, preset: str, device: str | None) -> _Model:
     """Load an encoder; a folder that holds something else fails in many ways, all of which mean the same."""
-    try:
+    with said_as(
+        ModelNotFoundError,
+        lambda reason: (
+            f"The {role} {str(name or 'by default')!r} cannot be loaded ({reason}): give the name or the complete "
+            f"folder of a {role}."
+        ),
+    ):
         return load(name, preset=preset, device=device)
-    except DivmonError:
-        raise
-    except Exception as error:
-        raise ModelNotFoundError(
-            f"The {role} {str(name or 'by default')!r} cannot be loaded ({in_a_line(error)}): give "
-            f"the name or the complete folder of a {role}."
-        ) from error

@@ -46,6 +46,7 @@ LAYERS = [
         "divmon.quality.words",
     ],
     ["divmon.summary", "divmon.ledger", "divmon.logged", "divmon.reading", "divmon.shown", "divmon.notebook"],
+    ["divmon.showing"],
     ["divmon.loaded"],
     ["divmon.monitor", "divmon.plots", "divmon.lineage"],
     ["divmon.recording", "divmon.lineage_report", "divmon.lineage_table", "divmon.sinks", "divmon.quality"],

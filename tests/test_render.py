@@ -126,7 +126,9 @@ class TestTemplate:
         ],
     )
     def test_a_template_that_refuses(self, template, settings):
-        with pytest.raises(InputError, match=r"chat template refuses prompt 'c' \(\w+: .*Pass other prompts="):
+        with pytest.raises(
+            InputError, match=r"Prompt 'c': The chat template refuses a conversation \(\w+: .*Pass other prompts="
+        ):
             Renderer(tiny_tokenizer(), chat_template=template, **settings).render(chat(SYSTEM, USER))
 
 

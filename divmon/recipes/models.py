@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from divmon.encoders.folder import outside_zero3, weight_files, weights_digest
-from divmon.errors import InputError, ModelNotFoundError, in_a_line
+from divmon.errors import InputError, ModelNotFoundError, said_as
 from divmon.recipes.configs import architecture_config
 from divmon.recipes.recipe import Recipe
 
@@ -136,20 +136,15 @@ def load_model(recipe: Recipe, weights: Weights | None, tokenizer: Any, seed: in
     )
     set_seed(seed)
     kept = {key: value for key, value in options.items() if key in ("dtype", "attn_implementation")}
-    try:
+    # Of sizes that cannot be, each layer raises its own.
+    with said_as(InputError, lambda reason: f"{recipe.path}, architecture: {reason}."):
         return AutoModelForCausalLM.from_config(config, **kept)
-    except Exception as error:  # of sizes that cannot be, each layer's own: ValueError, ZeroDivisionError, RuntimeError
-        raise InputError(f"{recipe.path}, architecture: {in_a_line(error)}.") from error
 
 
-@contextmanager
-def _not_found(recipe: Recipe, what: str, name: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # one call of transformers, which fails in many ways (tokenizers: Exception itself)
-        raise ModelNotFoundError(
-            f"{recipe.path}: the {what} {name!r} cannot be loaded here ({in_a_line(error)})."
-        ) from error
+def _not_found(recipe: Recipe, what: str, name: str) -> AbstractContextManager[None]:
+    return said_as(
+        ModelNotFoundError, lambda reason: f"{recipe.path}: the {what} {name!r} cannot be loaded here ({reason})."
+    )
 
 
 @contextmanager

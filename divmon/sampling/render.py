@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from divmon.errors import InputError
+from divmon.errors import InputError, said_as
 from divmon.prompt import Message, Prompt, content_text
 from divmon.sampling.settings import Thinking
 
@@ -153,17 +153,19 @@ class Renderer:
             template_kwargs: Further arguments for the template.
 
         Raises:
-            Exception: Whatever the template raises.
+            InputError: If the template refuses it.
         """
-        return tokenizer_of(self.processing_class).apply_chat_template(
-            [dict(self._shaped(turn)) for turn in turns],
-            tools=list(tools) or None,
-            chat_template=self._template(bool(tools)),
-            add_generation_prompt=opened,
-            continue_final_message=continued,
-            tokenize=False,
-            **(template_kwargs or {}),
-        )
+        shaped = [dict(self._shaped(turn)) for turn in turns]
+        with said_as(InputError, lambda reason: f"The chat template refuses a conversation ({reason})."):
+            return tokenizer_of(self.processing_class).apply_chat_template(
+                shaped,
+                tools=list(tools) or None,
+                chat_template=self._template(bool(tools)),
+                add_generation_prompt=opened,
+                continue_final_message=continued,
+                tokenize=False,
+                **(template_kwargs or {}),
+            )
 
     def _templated(self, prompt: Prompt) -> str:
         turns = list(prompt.messages or ({"role": "user", "content": prompt.text},))
@@ -178,10 +180,9 @@ class Renderer:
                 tools=prompt.tools or self.tools or (),
                 template_kwargs={**(self.chat_template_kwargs or {}), **prompt.template_kwargs},
             )
-        except Exception as error:  # a template is a program of its own
+        except InputError as error:
             raise InputError(
-                f"The chat template refuses prompt {prompt.id!r} ({type(error).__name__}: {error}). "
-                "Pass other prompts=, or chat_template_kwargs= that the template accepts."
+                f"Prompt {prompt.id!r}: {error} Pass other prompts=, or chat_template_kwargs= that it accepts."
             ) from error
 
     def _shaped(self, turn: Message) -> Message:
@@ -201,10 +202,11 @@ class Renderer:
         """Whether the template reads a content that is a list of parts, rather than to print the list."""
         turns = [{"role": "user", "content": [{"type": "text", "text": _PROBE}]}]
         try:
-            text = tokenizer_of(self.processing_class).apply_chat_template(
-                turns, chat_template=self.template, tokenize=False, **(self.chat_template_kwargs or {})
-            )
-        except Exception:  # a template is a program of its own; one that refuses the probe reads no parts
+            with said_as(InputError, str):
+                text = tokenizer_of(self.processing_class).apply_chat_template(
+                    turns, chat_template=self.template, tokenize=False, **(self.chat_template_kwargs or {})
+                )
+        except InputError:  # a template that refuses the probe reads no parts
             return False
         return _PROBE in text and "'type'" not in text and '"type"' not in text
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, Trainer
 
 from divmon.alerts import Alert, alerts
@@ -21,12 +20,12 @@ from divmon.monitor import Monitor, Outcome
 from divmon.options import MonitorOptions
 from divmon.prompts import PromptSet
 from divmon.recording import completion_rows, new_run_id
-from divmon.sampling.sampler import Progress
 from divmon.sinks.base import Sinks, View
+from divmon.trainer.bar import sampling_bar
 from divmon.trainer.baseline import ADAPTER_OFF, baseline_of_run, kept_rows, rows_of_run
 from divmon.trainer.choice import choose_prompts, with_trainer_settings
 from divmon.trainer.pen import Pen
-from divmon.trainer.seam import TrainerProcesses, lent_model
+from divmon.trainer.seam import TrainerProcesses, lent_model, refuse_model_parallel
 
 logger = logging.getLogger(__name__)
 
@@ -219,7 +218,8 @@ class MonitoredRun:
                 if not hasattr(model, "disable_adapter"):
                     raise InputError(f'baseline="{ADAPTER_OFF}" needs a PEFT model, got {type(model).__name__}.')
                 stack.enter_context(model.disable_adapter())
-            progress = stack.enter_context(self._progress(step, bool(trainer.args.disable_tqdm)))
+            quiet = self._processes.index > 0 or bool(trainer.args.disable_tqdm)
+            progress = stack.enter_context(sampling_bar(step, quiet))
             return self.monitor.measure(
                 model,
                 trainer.processing_class,
@@ -273,37 +273,6 @@ class MonitoredRun:
         if trainer is None:
             raise InputError("The trainer of this run no longer exists.")
         return trainer
-
-    @contextlib.contextmanager
-    def _progress(self, step: int, quiet: bool) -> Iterator[Progress | None]:
-        if self._processes.index or quiet:
-            yield None
-            return
-        bars: list[tqdm] = []
-
-        def advance(done: int, total: int) -> None:
-            if not bars:
-                text = f"divmon, step {step}: sampling"
-                bars.append(tqdm(total=total, desc=text, unit="tok", leave=False, dynamic_ncols=True))
-            bars[0].update(done - bars[0].n)
-
-        try:
-            yield advance
-        finally:
-            for bar in bars:
-                bar.close()
-
-
-def refuse_model_parallel(trainer: Trainer) -> None:
-    """Refuse processes that hold parts of one model or one sequence: they could not be given different prompts.
-
-    Raises:
-        InputError: Under tensor, context or sequence parallelism.
-    """
-    for kind in ("tp", "cp", "sp"):
-        size = getattr(trainer, f"get_{kind}_size", lambda: 1)()
-        if size > 1:
-            raise InputError(f"divmon does not sample under {kind.upper()} (size {size}): measure checkpoints instead.")
 
 
 def _warn_of_open_thinking(measurement: Measurement) -> None:

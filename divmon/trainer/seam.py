@@ -157,3 +157,15 @@ def _unwrapped(trainer: Trainer) -> Iterator[tuple[Any, bool]]:
         # Also a model that transformers sharded at loading, of which accelerate knows nothing.
         sharded = any(isinstance(module, FullyShardedDataParallel | FSDPModule) for module in model.modules())
         yield model, sharded and accelerator.num_processes > 1
+
+
+def refuse_model_parallel(trainer: Trainer) -> None:
+    """Refuse processes that hold parts of one model or one sequence: they could not be given different prompts.
+
+    Raises:
+        InputError: Under tensor, context or sequence parallelism.
+    """
+    for kind in ("tp", "cp", "sp"):
+        size = getattr(trainer, f"get_{kind}_size", lambda: 1)()
+        if size > 1:
+            raise InputError(f"divmon does not sample under {kind.upper()} (size {size}): measure checkpoints instead.")

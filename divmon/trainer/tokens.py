@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from divmon.errors import InputError
 from divmon.prompt import Prompt
 from divmon.sampling.render import Renderer, encode, tokenizer_of
 
@@ -44,7 +45,7 @@ class Marks:
             asked = renderer.chat_text([user])
             opened = renderer.chat_text([user], opened=True)
             answered = [renderer.chat_text([user, answer]) for answer in answers]
-        except Exception:  # a template is a program of its own
+        except InputError:  # a template that refuses these conversations tells no marks
             return cls()
         if not opened.startswith(asked):
             asked = asked.removesuffix(tokenizer.eos_token or "")  # Phi 3 ends a conversation that nothing opens
@@ -71,7 +72,7 @@ def _start(renderer: Renderer, role: str) -> Ids:
     rest = [{"role": "user", "content": _QUESTION}] if role == "system" else []
     try:
         texts = [renderer.chat_text([{"role": role, "content": content}, *rest]) for content in _CONTENTS]
-    except Exception:  # a template may refuse a system turn
+    except InputError:  # a template may refuse a system turn
         return ()
     return _shared([tuple(encode(tokenizer, text)) for text in texts])
 
