@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -121,8 +121,9 @@ def alerts(
 ) -> list[Alert]:
     """What the last measurement of a run warns of for the first time since it was well.
 
-    A run that begins below the threshold (its baseline is another run's) crossed nothing, so that is no alert; a metric
-    that recovers and falls again is one more.
+    A run that begins below the threshold (its baseline is another run's) crossed nothing, so that is no alert. A metric
+    that recovers and falls again is one more; completions that are sound now and unsound then, while diversity stays
+    where it is, are told of once each.
 
     Args:
         history: The run's measurements by step, the new one last.
@@ -134,13 +135,13 @@ def alerts(
     if baseline is None or len(history) < 2:
         return []
     found: list[Alert] = []
-    for kind in ("collapse", "rot"):
-        crossed = _crossed(history, baseline, threshold, _collapsed if kind == "collapse" else _rotten)
-        if crossed:
+    kinds: tuple[Literal["collapse", "rot"], ...] = ("collapse", "rot")
+    for kind in kinds:
+        if crossed := _crossed(history, baseline, threshold, kind):
             now = history[-1]
             found.append(
                 Alert(
-                    kind="collapse" if kind == "collapse" else "rot",
+                    kind=kind,
                     step=now.step,
                     metrics={
                         name: Kept(now.metrics[name].retained, now.metrics[name].retained_interval) for name in crossed
@@ -154,30 +155,34 @@ def alerts(
     return found
 
 
-_State = Callable[[Measurement, Measurement, str, float], bool | None]
+_State = Literal["well", "collapse", "rot", "rise", "unknown"]
 
 
-def _crossed(history: Sequence[Measurement], baseline: Measurement, threshold: float, state: _State) -> list[str]:
-    """The metrics whose ``state`` holds in the last measurement and did not when it was last known."""
+def _crossed(history: Sequence[Measurement], baseline: Measurement, threshold: float, kind: _State) -> list[str]:
+    """The metrics of which ``kind`` holds in the last measurement and has not held since they were last well."""
     *earlier, now = history
     crossed = []
     for metric in now.metrics:
-        known = (state(past, baseline, metric, threshold) for past in reversed(earlier))
-        if state(now, baseline, metric, threshold) and not next((value for value in known if value is not None), False):
+        if _state(now, baseline, metric, threshold) != kind:
+            continue
+        past = [_state(each, baseline, metric, threshold) for each in reversed(earlier)]
+        known = [state for state in past if state != "unknown"]
+        since = known[: known.index("well")] if "well" in known else known
+        if kind not in since and ("well" in known or not known):
             crossed.append(metric)
     return crossed
 
 
-def _collapsed(now: Measurement, baseline: Measurement, metric: str, threshold: float) -> bool | None:
-    """Whether ``metric`` is below the threshold and the completions are sound; None where that is not known."""
-    high = now.metrics.get(metric, UNMEASURED).retained_interval[1]
-    return None if math.isnan(high) else high < threshold and unsoundness(now, baseline) is None
-
-
-def _rotten(now: Measurement, baseline: Measurement, metric: str, threshold: float) -> bool | None:
-    """Whether ``metric`` rose or fell below the threshold and the completions are unsound; None where not known."""
+def _state(now: Measurement, baseline: Measurement, metric: str, threshold: float) -> _State:
+    """How a metric stands: fallen below the threshold or risen above the baseline, and with what completions."""
     low, high = now.metrics.get(metric, UNMEASURED).retained_interval
-    return None if math.isnan(low) else (low > 1 or high < threshold) and unsoundness(now, baseline) is not None
+    if math.isnan(low) or math.isnan(high):
+        return "unknown"
+    if high >= threshold and low <= 1:
+        return "well"
+    if unsoundness(now, baseline) is not None:
+        return "rot"
+    return "collapse" if high < threshold else "rise"
 
 
 def _examples(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from divmon.measurement import Measurement, to_plain
@@ -24,6 +25,8 @@ def comparison_problem(now: Measurement, baseline: Measurement, metric: str) -> 
         before, after = _as_read(baseline.protocol.get(part)), _as_read(now.protocol.get(part))
         if part in ("sentence_encoder", "nli"):
             before, after = _weights(before), _weights(after)
+        if part == "sampling":
+            before, after = (sampling_of(found, now.prompts.tasks) for found in (before, after))
         if before != after:
             before, after = _differing(before, after)
             return f"different {part.replace('_', ' ')} ({before} at the baseline, {after} now)"
@@ -38,6 +41,20 @@ def comparison_problems(now: Measurement, baseline: Measurement) -> list[str]:
         + f" cannot be compared with the baseline: {problem}. Their retained fractions stay empty."
         for problem in dict.fromkeys(found for found in problems.values() if found)
     ]
+
+
+def sampling_of(sampling: Any, tasks: Iterable[str]) -> Any:
+    """A record's sampling as it was on some tasks, so that one of more tasks compares with one of fewer.
+
+    Where tasks have limits of their own, the record's ``max_new_tokens`` is the largest of them all.
+    """
+    if not isinstance(sampling, dict) or "max_new_tokens" not in sampling:
+        return sampling
+    known, most = sampling.get("limits") or {}, sampling["max_new_tokens"]
+    limits = {task: known.get(task, most) for task in tasks}
+    rest = {name: value for name, value in sampling.items() if name not in ("limits", "max_new_tokens")}
+    different = len(set(limits.values())) > 1
+    return rest | ({"limits": limits} if different else {"max_new_tokens": next(iter(limits.values()), most)})
 
 
 _METRIC_PARTS = {

@@ -69,7 +69,9 @@ class Ledger:
         for folder in candidates:
             if (folder / FILE).is_file():
                 return cls(folder)
-        raise InputError(f"No divmon ledger in {path}: expected {FOLDER}/{FILE} there.")
+        if not path.exists():
+            raise InputError(f"There is no folder {path}: expected one with {FOLDER}/{FILE}.")
+        raise InputError(f"No divmon ledger in {path}: expected {FOLDER}/{FILE} there.{_below(path)}")
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one line and flush it to the disk; a torn line that a killed process left is cut off first."""
@@ -189,6 +191,18 @@ class Ledger:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _below(path: Path) -> str:
+    """Up to five of the folders in ``path`` that have a ledger, in words."""
+    try:
+        found = [folder for folder in sorted(path.iterdir()) if (folder / FOLDER / FILE).is_file()]
+    except OSError:
+        return ""
+    if not found:
+        return ""
+    names = ", ".join(map(str, found[:5])) + f" and {len(found) - 5} more" * (len(found) > 5)
+    return f" Folders in it have one: {names}."
 
 
 def _followed(run: RunRecord | None, record: Mapping[str, Any]) -> RunRecord | None:

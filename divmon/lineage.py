@@ -28,6 +28,8 @@ from divmon.protocols import FloatArray
 
 STAGES = ("sft", "dpo", "rl")
 RL_ZERO = "rl_zero"
+UNNAMED = "lineage"
+BASE = "base"
 AVERAGE = "average"
 _PAPER_LINEAGES = {
     "think": {"sft": "Think-SFT", "dpo": "Think-DPO", "rl": "Think"},
@@ -62,10 +64,17 @@ class Part:
     Attributes:
         percent: In percent of base; NaN where not measurable.
         interval: Its paired 95% bootstrap interval over prompts; NaN for published means and single prompts.
+        prompts: How many prompts it is of.
     """
 
     percent: float
     interval: tuple[float, float]
+    prompts: int = 0
+
+    @property
+    def few(self) -> bool:
+        """Whether it is of too few prompts to be told (`divmon.stats.FEWEST_PROMPTS`); never of a published mean."""
+        return self.prompts < stats.FEWEST_PROMPTS and not math.isnan(self.interval[0])
 
 
 Attribution = dict[str, dict[str, dict[str, dict[str, Part]]]]
@@ -90,14 +99,17 @@ def attribute(base: Values, checkpoints: Sequence[Checkpoint], *, seed: int = 0)
         for lineage in dict.fromkeys(checkpoint.lineage for checkpoint in checkpoints):
             members = _ordered([c for c in checkpoints if c.lineage == lineage])
             exact: dict[str, dict[str, float]] = {}
+            counts: dict[str, int] = {}
             resampled: dict[str, dict[str, FloatArray]] = {}
             for number, task in enumerate(tasks):
                 columns = _paired(metric, task, tasks[task], members)
                 means = columns.mean(axis=1) if columns.shape[1] else np.full(len(columns), math.nan)
+                counts[task] = columns.shape[1]
                 exact[task] = {name: float(value) for name, value in _parts(means, members).items()}
                 draws = stats.resampled_means(columns, seed=seed + number)
                 resampled[task] = _parts(draws, members)
             names = list(next(iter(exact.values())))
+            counts[AVERAGE] = sum(counts.values())
             exact[AVERAGE] = {name: float(np.mean([parts[name] for parts in exact.values()])) for name in names}
             resampled[AVERAGE] = {name: np.mean([p[name] for p in resampled.values()], axis=0) for name in names}
             intervals = {
@@ -105,7 +117,7 @@ def attribute(base: Values, checkpoints: Sequence[Checkpoint], *, seed: int = 0)
                 for task, parts in resampled.items()
             }
             result[metric][lineage] = {
-                task: {name: Part(percent, intervals[task][name]) for name, percent in parts.items()}
+                task: {name: Part(percent, intervals[task][name], counts[task]) for name, percent in parts.items()}
                 for task, parts in exact.items()
             }
     return result
@@ -180,16 +192,21 @@ def checkpoints_of_runs(runs: Sequence[str]) -> tuple[Values, list[Checkpoint]]:
         runs: Folders, each ``[LINEAGE-]STAGE=FOLDER`` or just a folder with such a name: ``think-sft``,
             ``rl-zero-math``, ``dpo``. A run's last measurement is its checkpoint; its baseline is the base.
 
+    A run that is named ``base`` may stand among them: it is the others' base, or an error.
+
     Raises:
-        InputError: If a name tells no stage, a ledger is missing or empty, or ledgers cannot be compared, in which case
-            it says which and why.
+        InputError: If a folder is missing, a name tells no stage, a ledger is missing or empty, or ledgers cannot be
+            compared, in which case it says which and why.
     """
+    named = [("", run) if Path(run).exists() else run.rpartition("=")[::2] for run in runs]
+    ledgers = [Ledger.of(path) for _, path in named]  # a missing folder is said before a name without a stage
+    labels = [name or Path(path).resolve().name for name, path in named]
+    for label in labels:
+        if label.lower() != BASE:
+            stage_of(label)
     records = []
-    for run in runs:
-        name, _, path = run.rpartition("=")
-        label = name or Path(path).resolve().name
-        stage_of(label)  # a name without a stage is said before its ledger is read
-        found = Ledger.of(path).read()
+    for label, ledger, (_, path) in zip(labels, ledgers, named, strict=True):
+        found = ledger.read()
         if found is None or found.baseline is None or not found.measurements:
             raise InputError(f"{path} has a ledger without a measurement.")
         records.append((label, found))
@@ -203,6 +220,8 @@ def checkpoints_of_records(records: Sequence[tuple[str, RunRecord]]) -> tuple[Va
         InputError: As ``checkpoints_of_runs``.
     """
     checkpoints: list[Checkpoint] = []
+    bases = [(label, found) for label, found in records if label.lower() == BASE]
+    records = [(label, found) for label, found in records if label.lower() != BASE]
     base: Measurement | None = None
     base_of = ""
     for label, found in records:
@@ -223,7 +242,15 @@ def checkpoints_of_records(records: Sequence[tuple[str, RunRecord]]) -> tuple[Va
             )
         checkpoints.append(Checkpoint(lineage, stage, label, _values_by_task(found.measurements[-1])))
     if base is None:
-        raise InputError("No run: name the folders of a lineage, in any order, or --paper.")
+        after = "after the base" if bases else ""
+        raise InputError(f"No run {after}".rstrip() + ": name the folders of a lineage, in any order, or --paper.")
+    for label, found in bases:
+        last = found.measurements[-1] if found.measurements else None
+        if last is None or last.run_id != base.run_id or _values(last) != _values(base):
+            raise InputError(
+                f"{label} (run {found.run_id}) is not the base that the others count from (run {base.run_id}): leave "
+                "it out, or measure the others with it as their baseline."
+            )
     return _values_by_task(base), checkpoints
 
 
@@ -237,10 +264,10 @@ def stage_of(label: str) -> tuple[str, str]:
     if words[:2] == ["rl", "zero"]:
         return RL_ZERO, "rl"
     if words[-1] in STAGES:
-        return "-".join(words[:-1]) or "lineage", words[-1]
+        return "-".join(words[:-1]) or UNNAMED, words[-1]
     raise InputError(
-        f"{label!r} tells no stage: expected a name such as think-sft, instruct-dpo, rl or rl-zero-math; "
-        f"give one with NAME={label}."
+        f"{label!r} tells no stage: expected sft, dpo or rl, a lineage's name before it (think-sft), rl-zero-math or "
+        "base; put one before the folder: sft=FOLDER, think-dpo=FOLDER, base=FOLDER."
     )
 
 

@@ -9,11 +9,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from divmon.lineage import AVERAGE, STAGES, Attribution, Part
+from divmon.lineage import AVERAGE, STAGES, UNNAMED, Attribution, Part
 from divmon.measurement import SCHEMA, to_plain
 from divmon.reading import NAMES
+from divmon.stats import FEWEST_PROMPTS
 
-TITLES = {"think": "Think", "instruct": "Instruct", "rl_zero": "RL-Zero"}
+TITLES = {"think": "Think", "instruct": "Instruct", "rl_zero": "RL-Zero", UNNAMED: ""}
+"""Lineage -> its name in headings; one that nobody named has none."""
+
+_FEW = "†"
 
 
 def as_json(attribution: Attribution, paper: Attribution | None = None) -> dict[str, Any]:
@@ -35,8 +39,8 @@ def as_json(attribution: Attribution, paper: Attribution | None = None) -> dict[
 
 
 def rows(attribution: Attribution, paper: Attribution | None = None) -> Iterator[dict[str, Any]]:
-    """One row a metric, lineage, task and part: ``percent``, ``low``, ``high`` and the ``paper``'s percent (of the same
-    task where the paper has it, else of its average).
+    """One row a metric, lineage, task and part: ``percent``, ``low``, ``high``, ``prompts`` and the ``paper``'s percent
+    (of the same task where the paper has it, else of its average).
     """
     for metric, lineages in attribution.items():
         for lineage, tasks in lineages.items():
@@ -52,6 +56,7 @@ def rows(attribution: Attribution, paper: Attribution | None = None) -> Iterator
                         "percent": part.percent,
                         "low": part.interval[0],
                         "high": part.interval[1],
+                        "prompts": part.prompts,
                         "paper": beside[name].percent if name in beside else math.nan,
                     }
 
@@ -59,7 +64,7 @@ def rows(attribution: Attribution, paper: Attribution | None = None) -> Iterator
 def as_csv(attribution: Attribution, paper: Attribution | None = None) -> str:
     """``rows`` as CSV with a header; an empty cell is a value that there is not."""
     text = io.StringIO()
-    columns = ["metric", "lineage", "task", "part", "percent", "low", "high", "paper"]
+    columns = ["metric", "lineage", "task", "part", "percent", "low", "high", "prompts", "paper"]
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows(attribution, paper):
@@ -69,6 +74,7 @@ def as_csv(attribution: Attribution, paper: Attribution | None = None) -> str:
 
 def as_markdown(attribution: Attribution, paper: Attribution | None = None) -> str:
     """A table a metric: a row a task, the parts of each lineage side by side, the paper's average below."""
+    few = False
     blocks = ["Percent of the base model's diversity: what each stage took (-) or added (+), and what is left."]
     for metric, lineages in attribution.items():
         columns = [(lineage, name) for lineage, tasks in lineages.items() for name in tasks[AVERAGE]]
@@ -78,18 +84,26 @@ def as_markdown(attribution: Attribution, paper: Attribution | None = None) -> s
         lines = [
             f"### {NAMES[metric]}",
             "",
-            "| task | " + " | ".join(f"{TITLES.get(lineage, lineage)} {name}" for lineage, name in columns) + " |",
+            "| task | "
+            + " | ".join(f"{TITLES.get(lineage, lineage)} {name}".strip() for lineage, name in columns)
+            + " |",
             "|---|" + "---:|" * len(columns),
         ]
         for task in tasks:
-            cells = [_cell(lineages[lineage][task][name], name) for lineage, name in columns]
+            parts = [lineages[lineage][task][name] for lineage, name in columns]
+            few = few or any(part.few for part in parts)
+            cells = [_cell(part, name) for part, (_, name) in zip(parts, columns, strict=True)]
             lines.append(f"| {_escaped(task)} | " + " | ".join(cells) + " |")
         published = (paper or {}).get(metric, {})
         if any(lineage in published for lineage, _ in columns):
-            parts = [published.get(lineage, {}).get(AVERAGE, {}).get(name) for lineage, name in columns]
-            cells = ["-" if part is None else _cell(part, name) for part, (_, name) in zip(parts, columns, strict=True)]
+            theirs = [published.get(lineage, {}).get(AVERAGE, {}).get(name) for lineage, name in columns]
+            cells = [
+                "-" if part is None else _cell(part, name) for part, (_, name) in zip(theirs, columns, strict=True)
+            ]
             lines.append("| *the paper's average (Olmo 3 7B)* | " + " | ".join(cells) + " |")
         blocks.append("\n".join(lines))
+    if few:
+        blocks.append(f"{_FEW} Fewer than {FEWEST_PROMPTS} prompts: too few to tell.")
     return "\n\n".join(blocks) + "\n"
 
 
@@ -122,7 +136,7 @@ def plot(
             colour = f"C{number}"
             for repeat in repeats:
                 panel.plot(*curve(repeat[metric][lineage][AVERAGE]), color=colour, linewidth=0.7, alpha=0.5)
-            _draw(panel, tasks[AVERAGE], colour, TITLES.get(lineage, lineage), filled=True)
+            _draw(panel, tasks[AVERAGE], colour, TITLES.get(lineage, lineage) or None, filled=True)
             published = (paper or {}).get(metric, {}).get(lineage, {}).get(AVERAGE)
             if published is not None:
                 _draw(panel, published, colour, None, filled=False)
@@ -133,7 +147,8 @@ def plot(
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("percent of base", fontsize=9)
-    panels[0].legend(frameon=False, fontsize=8)
+    if panels[0].get_legend_handles_labels()[0]:
+        panels[0].legend(frameon=False, fontsize=8)
     notes = ["open circles: the paper, Olmo 3 7B"] * (paper is not None) + ["thin: each seed"] * bool(repeats)
     if notes:
         figure.supxlabel("; ".join(notes), x=0.99, ha="right", fontsize=7)
@@ -188,6 +203,8 @@ def _cell(part: Part, name: str) -> str:
     if math.isnan(part.percent):
         return "-"
     sign = "" if name == "retained" else "+"
+    if part.few:
+        return f"{part.percent:{sign}.0f} {_FEW}"
     low, high = part.interval
     interval = "" if math.isnan(low) else f" [{low:{sign}.0f}, {high:{sign}.0f}]"
     return f"{part.percent:{sign}.0f}{interval}"

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from divmon.errors import InputError
-from divmon.lineage import Checkpoint, Values, stage_of
+from divmon.lineage import BASE, Checkpoint, Values, stage_of
 from divmon.metrics import METRICS
 from divmon.protocols import FloatArray
 
 SUFFIX = ".csv"
-BASE = "base"
 _NEEDED = ("stage", "metric", "value")
 _KNOWN = (*_NEEDED, "task", "prompt")
 

@@ -78,7 +78,7 @@ def neighbours(
         [extract_answer(made.text, opened_in_prompt=prompt.rendered.think_opened) for made in prompt.completions]
         for prompt in sampled
     ]
-    then = [before.get(prompt.rendered.prompt.key, []) for prompt in sampled]
+    then = [before.get(prompt.rendered.prompt.key, ()) for prompt in sampled]
     if encoder is not None:
         texts = {text for groups in (now, then) for group in groups for text in group if text is not None}
         encoder.encode(sorted(texts))  # what is new to it in one call
@@ -86,7 +86,7 @@ def neighbours(
     return tuple(nearness(*pair, encoder) for pair in zip(now, then, strict=True))
 
 
-def answers_of(row: Mapping[str, Any]) -> list[str | None]:
-    """The answers of a row of completions (`divmon.recording.completion_rows`), None where there is none."""
+def answers_of(row: Mapping[str, Any], most: int | None = None) -> tuple[str | None, ...]:
+    """The answers of a row's first ``most`` completions (`divmon.recording.completion_rows`); None for none."""
     opened = bool(row.get("think_opened"))
-    return [extract_answer(text, opened_in_prompt=opened) for text in row["outputs"]]
+    return tuple(extract_answer(text, opened_in_prompt=opened) for text in row["outputs"][:most])

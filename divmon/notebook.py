@@ -13,7 +13,7 @@ from typing import Any
 
 from divmon.measurement import UNMEASURED, Measurement, MetricSummary
 from divmon.metrics import AXES, NAMES
-from divmon.reading import format_number, format_percent
+from divmon.reading import format_number, format_percent, measured, too_few
 from divmon.shown import Shown, details, endings, left_out, plain, said, soundness, spread
 
 _WIDTH, _HEIGHT, _EDGE = 96, 28, 2  # of a curve, in pixels
@@ -65,7 +65,8 @@ def _metric_cell(found: MetricSummary, is_baseline: bool) -> str:
         return f"{format_number(found.mean)}<br><small>baseline</small>"
     low, high = (100 * bound for bound in found.retained_interval)
     kept = "not comparable" if math.isnan(found.retained) else f"{format_percent(found.retained)} left"
-    interval = "" if math.isnan(low) else f" [{low:.0f}, {high:.0f}]"
+    few = too_few(measured(found.per_prompt)) and kept != "not comparable"
+    interval = " (too few prompts)" if few else "" if math.isnan(low) else f" [{low:.0f}, {high:.0f}]"
     return f"{format_number(found.mean)}<br><small>{kept}{interval}</small>"
 
 

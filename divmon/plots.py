@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from divmon.errors import InputError
-from divmon.measurement import UNMEASURED, Measurement
+from divmon.measurement import UNMEASURED, Measurement, MetricSummary
 from divmon.protocols import FloatArray
-from divmon.reading import AXES, NAMES, format_percent
+from divmon.reading import AXES, NAMES, format_number, format_percent, measured, too_few
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,6 +41,8 @@ def plot_metrics(
 ) -> Path:
     """Draw the metrics over steps with their 95% intervals, the baseline dashed, what is left in each panel's title.
 
+    A single measurement has no steps: its tasks stand side by side.
+
     Args:
         measurements: By step, at least one.
         path: The PNG (or any format that matplotlib writes) to make.
@@ -56,6 +59,8 @@ def plot_metrics(
         raise InputError("Nothing to draw: the run has no measurement.")
     baseline = baseline or measurements[0]
     metrics = list(measurements[0].metrics)
+    if len(measurements) == 1:
+        return plot_side_by_side([_by_task(measurements[0], baseline, metric) for metric in metrics], path, title)
     figure, panels = _panels(len(metrics), title)
     steps = [measurement.step for measurement in measurements]
     for metric, panel in zip(metrics, panels, strict=False):
@@ -64,17 +69,54 @@ def plot_metrics(
         reference = baseline.metrics.get(metric, UNMEASURED).mean
         if math.isfinite(reference):
             panel.axhline(reference, color="0.5", linewidth=0.9, linestyle="--")
-        last = found[-1]
-        low, high = last.retained_interval
-        _dress(
-            panel,
-            f"{NAMES[metric]} ({AXES[metric]}): {format_percent(last.retained)} left "
-            f"[{format_percent(low)}, {format_percent(high)}]",
-            _RANGES.get(metric, "effective number of modes"),
-        )
+        _dress(panel, _heading(measurements[-1], metric), value_label(metric))
         if any(math.isfinite(summary.mean) for summary in found):
-            panel.set_ylim(bottom=0 if metric != "vendi" else 1)
+            panel.set_ylim(bottom=lowest(metric))
     return _saved(figure, path)
+
+
+def _by_task(measurement: Measurement, baseline: Measurement, metric: str) -> Apart:
+    """The values of a single measurement, task by task."""
+    bars = [
+        Bar(name, found.mean, found.interval)
+        for name, found in summaries_of(measurement, metric).items()
+        if math.isfinite(found.mean)
+    ]
+    alone = len(bars) == 1 and measurement.baseline  # each task has a baseline's value of its own
+    reference = baseline.metrics.get(metric, UNMEASURED).mean if alone else math.nan
+    return Apart(_heading(measurement, metric), value_label(metric), bars, reference, lowest(metric))
+
+
+def summaries_of(measurement: Measurement, metric: str) -> dict[str, MetricSummary]:
+    """Name -> what was measured of each task that has it, the mean over the tasks first; of one task that alone."""
+    tasks = {task: of[metric] for task, of in measurement.tasks.items() if metric in of}
+    found = measurement.metrics.get(metric, UNMEASURED)
+    if len(tasks) > 1:
+        return {"all tasks": found, **tasks}
+    return {next(iter([*tasks, *measurement.prompts.tasks]), "") or "all prompts": found}
+
+
+def lowest(metric: str) -> float:
+    """The lowest value that a metric can have."""
+    return 1.0 if metric == "vendi" else 0.0
+
+
+def value_label(metric: str) -> str:
+    """What an axis of a metric's values shows."""
+    return _RANGES.get(metric, "effective number of modes")
+
+
+def _heading(measurement: Measurement, metric: str) -> str:
+    """A metric, and what a measurement has of it: of the baseline itself the value, else what is left."""
+    found = measurement.metrics.get(metric, UNMEASURED)
+    heading = f"{NAMES[metric]} ({AXES[metric]})"
+    if not measurement.baseline:
+        return f"{heading}: {format_number(found.mean)} at the baseline"
+    if math.isnan(found.retained):
+        return f"{heading}: {format_number(found.mean)}, not comparable"
+    low, high = found.retained_interval
+    caution = too_few(measured(found.per_prompt)) or f"{format_percent(low)} to {format_percent(high)}"
+    return f"{heading}: {format_percent(found.retained)} left ({caution})"
 
 
 def plot_retained(panels: Mapping[str, Sequence[Panel]], path: str | Path, title: str = "Diversity retained") -> Path:
@@ -119,6 +161,81 @@ def plot_retained(panels: Mapping[str, Sequence[Panel]], path: str | Path, title
     return _saved(figure, path)
 
 
+@dataclass(frozen=True)
+class Bar:
+    """One value of a panel whose measurements stand side by side.
+
+    Attributes:
+        name: What stands below it: a run or a task.
+        value: Its value; NaN where there is none.
+        interval: Its 95% interval.
+        number: Chooses its colour and marker.
+    """
+
+    name: str
+    value: float
+    interval: tuple[float, float]
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A panel of values side by side.
+
+    Attributes:
+        title: Heading.
+        label: What its axis shows.
+        bars: The values.
+        reference: A dashed line; NaN for none.
+        floor: Where the axis begins.
+    """
+
+    title: str
+    label: str
+    bars: Sequence[Bar]
+    reference: float = math.nan
+    floor: float = 0.0
+
+
+def plot_side_by_side(panels: Sequence[Apart], path: str | Path, title: str) -> Path:
+    """Draw measurements that have no steps between them: values with their 95% intervals, side by side.
+
+    Args:
+        panels: What is drawn, at least one.
+        path: The PNG to make.
+        title: Heading.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        InputError: If there is no panel.
+    """
+    if not panels:
+        raise InputError("Nothing to draw: nothing was measured.")
+    figure, axes = _panels(len(panels), title, "")
+    for panel, axis in zip(panels, axes, strict=False):
+        for place, bar in enumerate(panel.bars):
+            low, high = bar.interval
+            colour = _OF_RUNS[bar.number % len(_OF_RUNS)]
+            axis.plot(place, bar.value, color=colour, marker=_MARKERS[bar.number % len(_MARKERS)], markersize=6)
+            if math.isfinite(low) and math.isfinite(high):
+                axis.vlines(place, low, high, color=colour, linewidth=1.8)
+                axis.plot([place, place], [low, high], color=colour, marker="_", markersize=9, linestyle="")
+        if math.isfinite(panel.reference):
+            axis.axhline(panel.reference, color="0.5", linewidth=0.9, linestyle="--")
+        _dress(axis, panel.title, panel.label)
+        names = [bar.name for bar in panel.bars]
+        crowded = sum(map(len, names)) > 44
+        axis.set_xticks(range(len(names)), names, rotation=30 if crowded else 0, ha="right" if crowded else "center")
+        for text in axis.get_xticklabels():
+            text.set_parse_math(False)
+        axis.set_xlim(-0.6, len(names) - 0.4)
+        if any(math.isfinite(bar.value) for bar in panel.bars):
+            axis.set_ylim(bottom=panel.floor)
+    return _saved(figure, path)
+
+
 def plot_changes(
     shares: FloatArray, columns: Sequence[str], path: str | Path, title: str, what: str = "optimizer step"
 ) -> Path:
@@ -157,7 +274,7 @@ def plot_changes(
     return _saved(figure, path)
 
 
-def _panels(count: int, title: str) -> tuple[Figure, Any]:
+def _panels(count: int, title: str, across: str = "optimizer step") -> tuple[Figure, Any]:
     """A figure of ``count`` panels, two a row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -170,7 +287,7 @@ def _panels(count: int, title: str) -> tuple[Figure, Any]:
     for panel in panels[count:]:
         panel.set_visible(False)
     for panel in panels[max(0, count - 2) : count]:
-        panel.set_xlabel("optimizer step", fontsize=9)
+        panel.set_xlabel(across, fontsize=9)
     return figure, panels
 
 
@@ -184,7 +301,7 @@ def _curve(panel: Any, steps: Sequence[int], values: Sequence[tuple[float, float
 def _dress(panel: Any, title: str, label: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    panel.set_title(title, fontsize=10, loc="left")
+    panel.set_title(title, fontsize=10 if len(title) < 50 else 8.5, loc="left")
     panel.set_ylabel(label, fontsize=8)
     panel.tick_params(labelsize=8)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.table import Table
 
+from divmon import stats
 from divmon.alerts import MOST_WITHOUT_ANSWER, risen, unsoundness
 from divmon.measurement import UNMEASURED, Accuracy, Measurement, MetricSummary
 from divmon.metrics import AXES, NAMES
@@ -20,10 +21,12 @@ def measurements_table(measurements: Sequence[Measurement]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("step", justify="right", no_wrap=True)
     metrics = list(measurements[0].metrics) if measurements else []
+    compared = any(measurement.baseline for measurement in measurements)
     verified = any(measurement.accuracy for measurement in measurements)
     digits = 2 if verified else 3  # one column more must still fit into 80 characters
     for metric in metrics:
-        heading = f"{NAMES[metric]}\nleft" if verified else f"{NAMES[metric]} left\n{_SHORT_AXES[metric]}"
+        left = "left" if compared else ""
+        heading = f"{NAMES[metric]}\n{left}" if verified else f"{NAMES[metric]} {left}\n{_SHORT_AXES[metric]}"
         table.add_column(heading, justify="right", no_wrap=True)
     if verified:
         table.add_column("acc", justify="right", no_wrap=True)
@@ -34,7 +37,8 @@ def measurements_table(measurements: Sequence[Measurement]) -> Table:
         cells = [str(measurement.step)]
         for metric in metrics:
             summary = measurement.metrics.get(metric, UNMEASURED)
-            cells.append(f"{format_number(summary.mean, digits)} {format_percent(summary.retained):>4}")
+            kept = format_kept(summary, measurement) if compared else ""
+            cells.append(f"{format_number(summary.mean, digits)} {kept:>4}".rstrip())
         if verified:
             cells.append(format_percent(measurement.accuracy.mean if measurement.accuracy else None))
         validity = measurement.validity
@@ -61,12 +65,14 @@ def verdict(measurements: Sequence[Measurement]) -> list[str]:
         if math.isnan(summary.retained):
             lines.append(f"{NAMES[metric]} ({AXES[metric]}): not comparable with the baseline.")
             continue
-        kept = f"{NAMES[metric]} ({AXES[metric]}): {_share(summary.retained)} left"
-        if math.isnan(low):
-            lines.append(f"{kept} (too few prompts for an interval).")
-            continue
-        interval = f"95% interval {_share(low)} to {_share(high)}"
-        lines.append(f"{kept} ({interval}): {_direction(summary)}.")
+        kept, least, most = _shares(summary.retained, low, high)
+        line = f"{NAMES[metric]} ({AXES[metric]}): {kept} left"
+        if caution := too_few(measured(summary.per_prompt)):
+            lines.append(f"{line} ({caution}).")
+        elif math.isnan(low):
+            lines.append(f"{line} (no interval).")
+        else:
+            lines.append(f"{line} (95% interval {least} to {most}): {_direction(summary)}.")
     if last.accuracy:
         lines.append(_accuracy_line(last.accuracy))
     lines += _rot(measurements[0], measurements)
@@ -80,15 +86,41 @@ def _accuracy_line(accuracy: Accuracy) -> str:
     if math.isnan(accuracy.change):
         return f"{now}, not comparable with the baseline."
     now = f"{now}, {100 * accuracy.change:+.0f} points"
+    if caution := too_few(measured(accuracy.per_prompt)):
+        return f"{now} ({caution})."
     if math.isnan(low):
-        return f"{now} (too few prompts for an interval)."
+        return f"{now} (no interval)."
     said = "it fell" if high < 0 else "it rose" if low > 0 else "no change can be told"
     return f"{now} (95% interval {low:+.0f} to {high:+.0f}): {said}."
 
 
-def _share(fraction: float) -> str:
-    """A percentage, with as many digits as tell it from 100%."""
-    return format_percent(fraction) if abs(fraction - 1) > 0.0051 or fraction == 1 else f"{100 * fraction:.2f}%"
+def _shares(*fractions: float) -> list[str]:
+    """A fraction retained and its interval as whole percentages; all with two digits where those would hide what is
+    told: an interval on one side of 100% that rounds to it.
+    """
+    _, low, high = fractions
+    hidden = (high < 1 and round(100 * high) == 100) or (low > 1 and round(100 * low) == 100)
+    return [f"{100 * fraction:.2f}%" if hidden else format_percent(fraction) for fraction in fractions]
+
+
+def counted(number: int, thing: str = "prompt") -> str:
+    """``1 prompt``, ``3 prompts``."""
+    return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
+def measured(per_prompt: Iterable[float]) -> int:
+    """How many prompts have a value."""
+    return sum(not math.isnan(value) for value in per_prompt)
+
+
+def too_few(prompts: int) -> str:
+    """The caution where there are fewer than `divmon.stats.FEWEST_PROMPTS` prompts; empty where there are enough."""
+    return f"{counted(prompts)}: too few to tell" if prompts < stats.FEWEST_PROMPTS else ""
+
+
+def format_kept(summary: MetricSummary, measurement: Measurement) -> str:
+    """What is left in a cell of a table; ``base`` where the measurement is what others are compared with."""
+    return format_percent(summary.retained) if measurement.baseline else "base"
 
 
 def _direction(summary: MetricSummary) -> str:

@@ -33,11 +33,16 @@ def record(measurement: Measurement, rows: Iterable[Mapping[str, Any]], ledger: 
 
 
 def record_outcome(
-    outcome: Outcome, output_dir: Path, options: MonitorOptions, baseline: Measurement | None = None
+    outcome: Outcome,
+    output_dir: Path,
+    options: MonitorOptions,
+    baseline: Measurement | None = None,
+    baseline_rows: Iterable[Mapping[str, Any]] = (),
 ) -> None:
     """Write a measurement that belongs to no trainer, after the start of its run where that is not there yet.
 
-    A baseline of another run is copied in, so that the ledger says by itself what ``retained`` compares with.
+    A baseline of another run is copied in with its completions, so that the ledger says by itself what ``retained``
+    compares with, and a report can show the two side by side.
     """
     ledger, run_id = Ledger(output_dir / FOLDER), outcome.measurement.run_id
     newest = ledger.read()
@@ -45,6 +50,8 @@ def record_outcome(
         ledger.move_aside()
         ledger.append(header(run_id) | {"kind": "run", "step": outcome.measurement.step, "options": to_plain(options)})
         if baseline is not None and (baseline.run_id != run_id or baseline.kind == "baseline"):
+            if rows := list(baseline_rows):
+                ledger.write_completions(ledger.completions_path(baseline.step, "baseline"), rows)
             ledger.append(baseline.to_json() | {"kind": "baseline"})
     record(outcome.measurement, completion_rows(outcome), ledger)
 

@@ -11,7 +11,7 @@ from divmon.alerts import alerts
 from divmon.measurement import UNMEASURED, Measurement, to_plain
 from divmon.metrics import NAMES
 from divmon.quality.decomposition import decompose
-from divmon.reading import format_number, format_percent, verdict
+from divmon.reading import counted, format_kept, format_number, format_percent, verdict
 from divmon.visible import cut
 
 MOST_ROWS = 12
@@ -99,12 +99,14 @@ def as_text(shown: Shown) -> str:
     lines = [f"{plain(shown.name)}: {details(shown)}"]
     if shown.measurements:
         accuracy = ["acc"] * shown.verified
-        table = [["step", *(f"{NAMES[metric]} left" for metric in shown.metrics), *accuracy, *SOUNDNESS]]
+        compared = any(measurement.baseline for measurement in shown.measurements)
+        left = " left" * compared
+        table = [["step", *(f"{NAMES[metric]}{left}" for metric in shown.metrics), *accuracy, *SOUNDNESS]]
         for measurement in shown.rows:
             cells = [str(measurement.step)]
             for metric in shown.metrics:
                 found = measurement.metrics.get(metric, UNMEASURED)
-                cells.append(f"{format_number(found.mean)} {format_percent(found.retained):>4}")
+                cells.append(format_number(found.mean) + f" {format_kept(found, measurement):>4}" * compared)
             share = measurement.accuracy.mean if measurement.accuracy else math.nan
             table.append([*cells, *[format_percent(share)] * shown.verified, *soundness(measurement)])
         widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
@@ -121,7 +123,8 @@ def said(shown: Shown) -> list[str]:
     last, baseline = shown.measurements[-1] if shown.measurements else None, shown.baseline
     loss = decompose(last, baseline) if last and last.baseline and baseline else None
     if loss is not None:
-        lines.append(f"SBERT over {loss.prompts} of {loss.of} prompts with two right answers in both: {loss.reading}")
+        over = f"{loss.prompts} of {counted(loss.of)} with two right answers in both"
+        lines.append(f"SBERT over {over}: {loss.reading}")
     return lines
 
 
@@ -145,7 +148,7 @@ def details(shown: Shown) -> str:
     samples = (last.protocol.get("sampling") or {}).get("samples", "?")
     identities = [last.protocol.get(part) for part in ("sentence_encoder", "nli")]
     parts = [run, _steps([measurement.step for measurement in shown.measurements])]
-    parts += [f"{len(last.prompts.ids)} prompts x {samples} completions", *map(_encoder, filter(None, identities))]
+    parts += [f"{counted(len(last.prompts.ids))} x {samples} completions", *map(_encoder, filter(None, identities))]
     return ", ".join(parts)
 
 

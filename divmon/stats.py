@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from divmon.errors import InputError
 from divmon.protocols import FloatArray
 
+FEWEST_PROMPTS = 8
+"""Prompts below which no verdict is read out of a number: with fewer, the interval is too narrow to be trusted."""
+
 _BASELINE_FLOOR = 1e-6
 _BLOCK = 1_000_000  # elements of one block of a (resamples, prompts) array: bounds memory, not results
 _EXACT_PROMPTS = 12  # up to here all 2**P sign patterns are tried

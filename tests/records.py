@@ -24,7 +24,7 @@ VALIDITY = Validity(
 )
 
 
-def prompts(tasks: tuple[str, ...] = ("", "")) -> PromptRecord:
+def prompts(tasks: tuple[str, ...] = ("",) * 8) -> PromptRecord:
     """A prompt for each task named."""
     names = tuple(str(number) for number in range(len(tasks)))
     return PromptRecord("d" * 64, "bundled", names, names, tuple("" for _ in names), tasks)
@@ -32,17 +32,18 @@ def prompts(tasks: tuple[str, ...] = ("", "")) -> PromptRecord:
 
 def summary(mean: float = 0.5, retained: float = 0.8, low: float = 0.7, high: float = 0.9) -> MetricSummary:
     """A metric that lost some of its diversity, for certain."""
-    return MetricSummary(mean, (mean - 0.1, mean + 0.1), retained, (low, high), 0.01, 0.6, (mean - 0.1, mean + 0.1))
+    values = (mean - 0.1, mean + 0.1) * 4
+    return MetricSummary(mean, (mean - 0.1, mean + 0.1), retained, (low, high), 0.01, 0.6, values)
 
 
 def accuracy(mean: float = 0.4, change: float = -0.2, low: float = -0.3, high: float = -0.1) -> Accuracy:
     """An accuracy that fell, for certain."""
-    both = ("math:00000000", "math:00000001")
-    return Accuracy(mean, (mean - 0.1, mean + 0.1), change, (low, high), 0.01, (mean - 0.1, mean + 0.1), both)
+    values, verifiers = (mean - 0.1, mean + 0.1) * 4, tuple(f"math:{number:08x}" for number in range(8))
+    return Accuracy(mean, (mean - 0.1, mean + 0.1), change, (low, high), 0.01, values, verifiers)
 
 
 def measurement(**changes: Any) -> Measurement:
-    """A measurement of two prompts."""
+    """A measurement of eight prompts, the fewest that a verdict is read out of."""
     made = Measurement(
         run_id="r1",
         step=0,

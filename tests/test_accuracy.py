@@ -27,6 +27,7 @@ from divmon.reading import measurements_table, verdict
 from divmon.summary import accuracy_of, summarise
 from divmon.verifiers import verify
 from tests.fakes import FakeEncoder
+from tests.graded import sampled
 from tests.records import accuracy, measurement, prompts, scores, summary
 from tests.tiny import HELD_OUT, tiny_llama, tiny_tokenizer
 
@@ -214,7 +215,7 @@ def test_a_failed_measurement_has_the_keys_that_were_to_be_expected():
         (accuracy(), "Accuracy: 40%, -20 points (95% interval -30 to -10): it fell."),
         (accuracy(0.8, 0.2, 0.1, 0.3), "Accuracy: 80%, +20 points (95% interval +10 to +30): it rose."),
         (accuracy(0.8, 0.01, -0.1, 0.3), "Accuracy: 80%, +1 points (95% interval -10 to +30): no change can be told."),
-        (accuracy(0.8, 0.2, NAN, NAN), "Accuracy: 80%, +20 points (too few prompts for an interval)."),
+        (accuracy(0.8, 0.2, NAN, NAN), "Accuracy: 80%, +20 points (no interval)."),
         (accuracy(0.8, NAN, NAN, NAN), "Accuracy: 80%, not comparable with the baseline."),
     ],
 )
@@ -383,7 +384,8 @@ class TestMonitor:
         assert not found.provenance["missing"]
         assert [message for message in caplog.messages if "accuracy" in message] == [
             "divmon: accuracy is not measured on 2 of 3 prompts, whose verifier is code or judge: a measurement asks "
-            "no judge, and runs programs only with execute_code=True. Everything else is measured on them."
+            "no judge, and runs programs only with execute_code=True (--execute-code). Everything else is "
+            "measured on them."
         ]
         alone = divmon.measure(tiny_llama(), tiny_tokenizer(), rows[1:], output_dir=tmp_path, **SHORT)
         assert alone.accuracy is None
@@ -397,6 +399,41 @@ class TestMonitor:
         for completion, right in zip(outcome.samples.prompts[0].completions, verdicts, strict=True):
             assert right == verify("code", completion.text, ["assert True"], execute_code=True)
         assert outcome.measurement.accuracy.verifiers[0].startswith("code:")
+
+    def test_programs_run_side_by_side_and_one_that_is_there_twice_once(self, monkeypatch):
+        import threading
+
+        from divmon.verification import Verification
+
+        monkeypatch.setattr("divmon.sandbox.pool.default_workers", lambda: 2)
+        together, ran = threading.Barrier(2, timeout=20), []
+
+        def verify(verifier, text, *_, **__):
+            ran.append(text)
+            together.wait()  # passes only with two at a time
+            return float(text == "a")
+
+        monkeypatch.setattr("divmon.verification.verify", verify)
+        rows = [{"prompt": HELD_OUT[0], "task": "code", "verifier": "code", "ground_truth": ["assert True"]}]
+        found = Verification(PromptSet.of(rows), {"execute_code": True})
+        assert found.verdicts(sampled(PromptSet.of(rows), [["a", "b", "a", "b"]]).prompts) == [(1.0, 0.0, 1.0, 0.0)]
+        assert sorted(ran) == ["a", "b"]
+
+    def test_a_fault_that_passed_is_no_fault(self, monkeypatch, caplog):
+        from divmon.verification import Verification
+
+        rows = [{"prompt": HELD_OUT[0], "task": "t", "verifier": "constraints", "ground_truth": HOLDS}]
+        found, texts = Verification(PromptSet.of(rows)), sampled(PromptSet.of(rows), [["a", "b"]]).prompts
+
+        def broken(*_, **__):
+            raise InputError("not now")
+
+        for number in range(2):
+            with monkeypatch.context() as patch:
+                patch.setattr("divmon.verification.verify", broken)
+                assert (found.verdicts(texts), found.fault) == ([None], "not now"), number
+        assert (found.verdicts(texts), found.fault) == ([(1.0, 1.0)], "")
+        assert caplog.text.count("accuracy is not measured") == 1
 
     def test_a_weaker_sandbox_alone_means_nothing(self):
         with pytest.raises(InputError, match="with execute_code only"):

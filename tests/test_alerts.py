@@ -55,6 +55,16 @@ def test_a_rise_of_unsound_completions_is_rot_and_no_collapse():
     assert kinds([at(0), at(1, 0.4, base_logprob=-9.0)]) == [(1, "rot")]
 
 
+def test_soundness_that_comes_and_goes_is_told_of_once():
+    rot = {"base_logprob": -9.0}
+    low = [at(1, 0.5), at(2, 0.5, **rot), at(3, 0.5), at(4, 0.5, **rot), at(5, 0.5)]
+    assert kinds([at(0), *low]) == [(1, "collapse"), (2, "rot")]
+    assert kinds([at(0), *low[1:]]) == [(2, "rot"), (3, "collapse")]
+    again = [at(6), at(7, 0.5, **rot)]
+    assert kinds([at(0), *low, *again]) == [(1, "collapse"), (2, "rot"), (7, "rot")]
+    assert kinds([at(0, 0.4), at(1, 0.4, **rot), at(2, 0.4)]) == []
+
+
 def test_metrics_that_cross_together_are_one_alert():
     before, now = at(0, metrics=("ead", "sbert")), at(7, 0.5, metrics=("ead", "sbert"))
     (alert,) = alerts([before, now], before, 0.7)

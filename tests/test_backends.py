@@ -13,6 +13,7 @@ import pytest
 from divmon import DiversityCallback, Ledger
 from divmon.ledger import RunRecord
 from divmon.measurement import Measurement
+from divmon.sinks.base import Sinks
 from divmon.sinks.grouped import grouped
 from tests.test_callback import KEYS, SMALL, held_out_chats, rows, sft
 
@@ -348,6 +349,23 @@ def test_a_backend_that_fails_costs_only_itself(tmp_path, monkeypatch, caplog):
     assert caplog.text.count("could not be shown in full in TensorBoard (OSError: ") == 1
     assert list(rows(trainer, "loss")) == [1, 2, 3, 4]
     ledger(tmp_path / "run")
+
+
+def test_a_backend_whose_library_lacks_a_name_costs_only_itself(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "tensorboard"))
+    monkeypatch.setitem(sys.modules, "divmon.sinks.tensorboard", None)  # as if it could not be imported
+    trainer = sft(tmp_path / "run", [DiversityCallback(every_n_steps=2, **SMALL)], report_to="tensorboard")
+    with caplog.at_level(logging.WARNING):
+        trainer.train()
+    assert caplog.text.count("TensorBoard gets the scalars only: what divmon shows beside them cannot be made") == 1
+    assert [sink.name for sink in Sinks.of(trainer).sinks] == ["the console"]
+    ledger(tmp_path / "run")
+
+
+def test_trackios_markdown_finds_no_bold():
+    from divmon.sinks.trackio import in_line
+
+    assert "**" not in in_line("***x*** **y**")
 
 
 def test_without_a_backend(tmp_path, monkeypatch, capsys):

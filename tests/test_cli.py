@@ -157,6 +157,52 @@ def test_vocabulary_size_from_a_tokenizer_and_assumed(run, write):
     assert status == 0
 
 
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """An evaluation on prose and on programs: its folder."""
+    from divmon import encoders
+    from divmon.evaluation import evaluate
+    from tests.evaluations import request, save_models
+    from tests.fakes import FakeEncoder, FakeNli
+
+    folder = tmp_path_factory.mktemp("evaluated")
+    models = save_models(folder / "models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(vars(encoders), "load_sentence_encoder", lambda *_, **__: FakeEncoder())
+        patch.setitem(vars(encoders), "load_nli", lambda *_, **__: FakeNli())
+        metrics = {"metrics": ("ead", "sbert", "nli", "vendi"), "seed": 0}
+        wanted = request(folder, models / "base", options=metrics, tasks="gsm8k:sample,humaneval:sample", per_task=4)
+        evaluate(wanted)
+    return folder / "base"
+
+
+def test_an_evaluations_completions_have_the_evaluations_values(run, evaluated, fake_encoders):
+    import divmon
+
+    (path,) = (evaluated / "divmon" / "completions").glob("step-*.jsonl.gz")
+    status, out, err = run("score", path, "--json")
+    assert status == 0
+    document, made = json.loads(out), divmon.load(evaluated).measurements[-1]
+    assert list(document["metrics"]) == list(made.metrics) == ["ead", "sbert", "nli", "vendi"]
+    for name, found in document["metrics"].items():
+        assert found["mean"] == pytest.approx(made.metrics[name].mean, abs=1e-9), name
+        assert found["interval"] == pytest.approx(made.metrics[name].interval, abs=1e-9), name
+    programs = [prompt["task"] == "humaneval" for prompt in document["prompts"]]
+    assert [value is None for value in document["metrics"]["nli"]["per_prompt"]] == programs
+    assert document["provenance"]["settings"]["vocab_size"] == made.protocol["vocab_size"]
+    assert f"EAD takes the vocabulary of {made.protocol['vocab_size']:,} that " in err
+    assert "divmon: humaneval: without nli, as in an evaluation." in err
+
+
+def test_a_given_vocabulary_or_metric_goes_before_what_is_known(run, evaluated, fake_encoders):
+    (path,) = (evaluated / "divmon" / "completions").glob("step-*.jsonl.gz")
+    _, out, err = run("score", path, "--json", "--metrics", "ead,nli", "--vocab-size", 500)
+    document = json.loads(out)
+    assert document["provenance"]["settings"]["vocab_size"] == 500
+    assert None not in document["metrics"]["nli"]["per_prompt"]
+    assert "EAD takes" not in err
+
+
 @pytest.mark.filterwarnings("default")
 def test_what_libraries_print_and_warn_goes_to_stderr(run, write, fake_encoders, monkeypatch):
     import warnings

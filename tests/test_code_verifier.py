@@ -189,6 +189,8 @@ def test_assemble():
     assert assemble("def twice(x): return 1", tests) == HUMAN_EVAL["prompt"] + "\n\ndef twice(x): return 1"
     assert assemble("def twice_more(x): return 1", tests).startswith(HUMAN_EVAL["prompt"] + "def")
     assert assemble("x", CodeTests(tests=("y",))) == "x"
+    # What stood after a think block has lost the white space before its first line.
+    assert assemble("y = 2\n    return x * y", tests) == HUMAN_EVAL["prompt"] + "    y = 2\n    return x * y"
 
 
 @pytest.mark.parametrize(

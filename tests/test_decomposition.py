@@ -213,7 +213,7 @@ class TestArithmetic:
         assert (found.prompts, found.of) == (0, 2)
         assert all(math.isnan(part.value) for part in (found.total, found.genuine, found.share))
         assert found.whole.value == pytest.approx(0.3, abs=1e-12)
-        assert found.reading == "Too few prompts with two right answers in both (0 of 2) to say."
+        assert found.reading == "Too few to tell."
 
     def test_over_tasks_it_is_the_mean_of_those_that_have_such_prompts(self):
         tasks = ("a", "b", "a", "b", "c", "open")
@@ -244,6 +244,13 @@ class TestComparability:
         labels = ("math:0", "math:1", "match:0", "math:0")
         found = decompose(measured([0.2] * 4, [0.1] * 4, verifiers=labels), measured([0.5] * 4, [0.3] * 4))
         assert (found.prompts, found.of) == (2, 2)
+
+    def test_a_prompt_without_a_verdict_at_either_was_not_verified(self):
+        """The sandbox was gone, say: its verifier is known, its verdict is not."""
+        now = measured([0.2, 0.2, 0.9, 0.9], [0.1, 0.1, NAN, NAN], [0.5, 0.5, NAN, 0.0])
+        found = decompose(now, measured([0.5] * 4, [0.3] * 4))
+        assert (found.prompts, found.of) == (2, 3)
+        assert found.whole.value == pytest.approx(0.5 - 1.3 / 3, abs=1e-12)
 
     @pytest.mark.parametrize(
         ("now", "then", "why"),
@@ -318,7 +325,7 @@ class TestReading:
             (parts(ROSE, ROSE), "Diversity rose, among right answers too."),
             (parts(ROSE, OPEN), "Diversity rose; among right answers no change can be told"),
             (parts(ROSE, LOST), "Diversity rose although right answers grew alike"),
-            (parts(LOST, LOST, prompts=4), "Too few prompts with two right answers in both (4 of 50) to say."),
+            (parts(LOST, LOST, prompts=7), "Too few to tell."),
         ],
     )
     def test_words(self, found, words):
@@ -328,7 +335,7 @@ class TestReading:
     def test_a_person_who_prints_a_run_reads_it(self):
         later = dataclasses.replace(LATER, baseline={"run_id": "r1", "step": 0, "kind": "measurement"})
         text = as_text(Shown("mine", measurements=(dataclasses.replace(BASE, baseline={}), later), baseline=BASE))
-        said = "SBERT over 2 of 4 prompts with two right answers in both: Too few prompts with two right"
+        said = "SBERT over 2 of 4 prompts with two right answers in both: Too few to tell."
         assert said in text
         assert said not in as_text(Shown("mine", measurements=(dataclasses.replace(BASE, baseline={}),), baseline=BASE))
 
@@ -470,12 +477,16 @@ class TestTraining:
         text = capsys.readouterr().out
         assert text.startswith("## mine \\| &lt;b>, step 4, against step 0\n")
         assert "| all | 4 of 5 | 100% → 100% |" in text
-        assert "- **words**: Too few prompts with two right answers in both" in text
+        assert "- **words**: Too few to tell." in text
         assert "Over all 5 verified prompts" in text
 
-    def test_another_run_as_the_baseline(self, run, capsys):
+    def test_another_run_as_the_baseline(self, run, capsys, tmp_path):
+        ledger = tmp_path / "other" / "divmon" / "measurements.jsonl"
+        ledger.parent.mkdir(parents=True)
+        run_id = divmon.load(run[0]).run_id
+        ledger.write_text(Ledger.of(run[0]).path.read_text().replace(f'"{run_id}"', '"another"'))
         with pytest.raises(SystemExit, match="0"):
-            main(["decompose", str(run[0]), "--baseline", str(run[0]), "--json"])
+            main(["decompose", str(run[0]), "--baseline", str(tmp_path / "other"), "--json"])
         (one,) = json.loads(capsys.readouterr().out)["runs"]
         assert one["baseline"]["step"] == 4
         assert one["decomposition"]["sbert"]["total"]["value"] == 0.0
@@ -501,5 +512,12 @@ class TestRefusals:
         ledger.append({"schema": 1, "kind": "run", "run_id": "r1", "step": 0, "options": {}})
         assert "a ledger without a measurement" in self.refused(capsys, tmp_path / "run")
         ledger.append(measurement(baseline={}).to_json())
+        own = self.refused(capsys, tmp_path / "run")
+        assert own == (
+            "divmon: run is its own baseline, so nothing can be lost: name a run that counts from it, or give "
+            "another run as --baseline.\n"
+        )
+        assert "is its own baseline" in self.refused(capsys, tmp_path / "run", "--baseline", tmp_path / "run")
+        ledger.append(measurement(step=5).to_json())
         said = self.refused(capsys, tmp_path / "run")
         assert "run: the loss cannot be decomposed: no completion was verified now (give prompts a verifier" in said

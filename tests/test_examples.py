@@ -121,7 +121,7 @@ def test_the_lineage_of_both(trained, place, capsys, monkeypatch):
     capsys.readouterr()
     with pytest.raises(SystemExit, match="0"):
         main(["lineage", "runs/sft", "runs/dpo"])
-    assert "lineage sft" in capsys.readouterr().out
+    assert "| task | sft | dpo | retained |" in capsys.readouterr().out
 
 
 def test_grpo_has_an_accuracy_beside(run, place):

@@ -553,7 +553,7 @@ class TestJudge:
             (["--judge-model", "m", "--judge-samples", "0"], "--judge-samples: expected at least 1, got 0"),
             (["--workers", "-1"], "--workers: expected at least 0, got -1"),
             (["--step", "7"], "no measurement at step 7; measured were 0"),
-            (["--against", "nowhere"], "No divmon ledger in nowhere"),
+            (["--against", "nowhere"], "There is no folder nowhere"),
             (["--prompts", "gsm8q"], "did you mean 'gsm8k'"),
         ],
     )
@@ -585,10 +585,32 @@ class TestShown:
         lines = [re.split(r" {2,}", line.strip()) for line in out.splitlines()]
         rows = [line for line in lines if line[0] in ("gsm8k", "ifeval", "alpaca")]
         assert ["gsm8k", "3", "2", "50% (50 to 50)", "50%", "100%"] in rows
+        means = next(line for line in lines if line[0] == "mean of the tasks")
+        first = [line for line in rows if line[0] in ("gsm8k", "ifeval")][:2]
+        share = sum(float(line[3].split("%")[0]) for line in first) / 2
+        assert means[1:3] == ["6", "2"]
+        assert float(means[3].split("%")[0]) == pytest.approx(share, abs=1)
         assert [row[0] for row in rows] == ["gsm8k", "ifeval", "ifeval", "alpaca"]
         assert rows[3][1:3] == ["50% (50 to 50)", "100%"]  # the same answers: ties in both orders
         assert "Judged by judge-1, each pair in both orders; wins are against baseline, step 0: 50% is even." in out
         assert f"Written: {folder}/divmon/grades.json" in out.replace("\n", "")
+
+    def test_a_judge_that_could_not_be_asked_judged_nothing(self, tmp_path, run):
+        prompts = PromptSet.of("alpaca:sample").take(2)
+        folder = record(tmp_path / "run", prompts, [["a b", "A,"]] * 2, [["a", "b"]] * 2)
+        status, out, err = run(folder, "--judge-model", "judge-1", "--judge-url", "http://127.0.0.1:9/v1")
+        assert status != 0
+        assert "alpaca" in out
+        assert "Judged by" not in out
+        assert "got no reply" in err
+
+    def test_a_judge_that_no_task_needs_is_said(self, tmp_path, run):
+        prompts = PromptSet.of("gsm8k:sample").take(2)
+        folder = record(tmp_path / "run", prompts, [["1", "2"]] * 2)
+        status, out, err = run(folder, "--judge-model", "judge-1", "--judge-url", "http://127.0.0.1:9/v1")
+        assert status == 0
+        assert "mean of the tasks" not in out
+        assert "--judge-model judge-1: no task here needs a judge." in err
 
     def test_several_runs(self, tmp_path, run):
         prompts = sums()

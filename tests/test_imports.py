@@ -16,7 +16,7 @@ HEAVY = ("torch", "transformers", "trl", "peft", "sentence_transformers", "wandb
 # From the bottom: a module imports from its own layer and those above it in this list ("Data flows one way").
 LAYERS = [
     ["divmon.errors", "divmon.protocols"],
-    ["divmon.checks", "divmon.visible"],
+    ["divmon.checks", "divmon.visible", "divmon.fingerprint", "divmon.shape"],
     [
         "divmon.text",
         "divmon.provenance",
@@ -52,7 +52,7 @@ LAYERS = [
     ["divmon.recording", "divmon.lineage_report", "divmon.lineage_table", "divmon.sinks", "divmon.quality"],
     ["divmon.report", "divmon.workspace"],
     ["divmon.api", "divmon.trainer"],
-    ["divmon.callback"],
+    ["divmon.callback", "divmon.launched"],
     ["divmon.recipes"],
     ["divmon.evaluation"],
     ["divmon.cli"],

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +131,7 @@ class TestArithmetic:
         assert stage_of(label) == expected
 
     def test_a_name_without_a_stage(self):
-        with pytest.raises(InputError, match="'final' tells no stage: expected a name such as think-sft"):
+        with pytest.raises(InputError, match=r"'final' tells no stage: .*sft=FOLDER, think-dpo=FOLDER"):
             stage_of("final")
 
 
@@ -140,7 +141,9 @@ SETTINGS = {"samples": 4, "max_new_tokens": 8}
 @pytest.fixture
 def runs(tmp_path, fake_encoders):
     """Three stages measured against one base, as three scripts would."""
-    base = divmon.measure(tiny_llama(0), tiny_tokenizer(), HELD_OUT, **SETTINGS)
+    base = divmon.measure(
+        tiny_llama(0), tiny_tokenizer(), HELD_OUT, run_id="base", output_dir=tmp_path / "base", **SETTINGS
+    )
     for seed, stage in enumerate(("think-sft", "think-dpo", "think-rl"), 1):
         divmon.measure(
             tiny_llama(seed),
@@ -194,6 +197,29 @@ class TestRuns:
         )
         with pytest.raises(InputError, match="think-rl counts from another base model than think-sft"):
             checkpoints_of_runs([str(runs[0]), f"think-rl={where}"])
+
+    def test_the_base_may_stand_among_them(self, runs, tmp_path, capsys):
+        alone = run(capsys, *runs, "--json")
+        assert run(capsys, tmp_path / "base", *runs, "--json") == alone
+        (tmp_path / "base").rename(tmp_path / "start")
+        assert run(capsys, *runs, f"base={tmp_path / 'start'}", "--json") == alone
+        status, output, error = run(capsys, f"base={runs[0]}", runs[1])
+        assert (status, output) == (2, "")
+        assert "base (run think-sft) is not the base that the others count from (run base): leave it out" in error
+        assert "No run after the base" in run(capsys, f"base={tmp_path / 'start'}")[2]
+
+    def test_a_missing_folder_is_said_before_a_name(self, tmp_path, capsys):
+        status, output, error = run(capsys, tmp_path / "nowhere")
+        assert (status, output) == (2, "")
+        assert error.startswith(f"divmon: There is no folder {tmp_path / 'nowhere'}")
+
+    def test_few_prompts_are_marked_and_said_once(self, runs, capsys):
+        output = run(capsys, f"sft={runs[0]}")[1]
+        assert len(HELD_OUT) < 8
+        assert "| task | sft | retained |" in output
+        assert re.search(r"\| average \| [+-]\d+ † \| \d+ † \|", output)
+        assert output.count("too few to tell") == 1
+        assert output.endswith("† Fewer than 8 prompts: too few to tell.\n")
 
     def test_nothing_named(self, capsys):
         status, output, error = run(capsys)

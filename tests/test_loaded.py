@@ -134,7 +134,7 @@ def test_the_kinds_of_the_columns_do_not_depend_on_the_values(folder):
 def test_what_must_not_be_compared_is_nan():
     then = measurement(baseline={}, accuracy=accuracy())
     other = {**then.protocol, "sentence_encoder": {"name": "other", "digest": "2" * 64}}
-    checked = dataclasses.replace(accuracy(), verifiers=("math:00000000", "math:ffffffff"))
+    checked = dataclasses.replace(accuracy(), verifiers=("math:00000000", *["math:ffffffff"] * 7))
     now = measurement(step=5, protocol=other, accuracy=checked)
     frame = per_prompt((now,), then).set_index(["metric", "prompt"]).baseline
     assert frame[["sbert", "vendi"]].isna().all()
@@ -145,8 +145,8 @@ def test_what_must_not_be_compared_is_nan():
 
 
 def test_prompts_that_the_baseline_lacks_are_nan():
-    then = measurement(baseline={}, prompts=prompts(("", "", "")))
-    now = measurement(prompts=dataclasses.replace(prompts(), keys=("0", "new")))
+    then = measurement(baseline={}, prompts=prompts(("",) * 9))
+    now = measurement(prompts=dataclasses.replace(prompts(), keys=(*"0123456", "new")))
     assert per_prompt((now,), then).baseline.isna().all()
     assert per_prompt((now,), None).baseline.isna().all()
 
@@ -170,6 +170,13 @@ def test_completions_of_a_step(folder):
 
 def test_a_folder_without_a_run(tmp_path):
     with pytest.raises(InputError, match="No divmon ledger"):
+        divmon.load(tmp_path)
+    with pytest.raises(InputError, match=r"There is no folder .*nowhere"):
+        divmon.load(tmp_path / "nowhere")
+    for number in range(7):
+        (tmp_path / f"run-{number}" / "divmon").mkdir(parents=True)
+        (tmp_path / f"run-{number}" / "divmon" / "measurements.jsonl").write_text("")
+    with pytest.raises(InputError, match=r"Folders in it have one: \S+/run-0, .*/run-4 and 2 more\.$"):
         divmon.load(tmp_path)
     (tmp_path / "measurements.jsonl").write_text("")
     with pytest.raises(InputError, match="no run was recorded"):

@@ -106,7 +106,7 @@ def test_the_table_has_the_values_of_each_step():
 def test_the_verdict_and_the_place_of_the_records_are_there():
     page = Page(as_html(run_of(FIRST, at(5, 0.4), failed=(3, 4))))
     assert "EAD (lexical): 40% left (95% interval 30% to 50%): diversity was lost." in page.text
-    assert "2 prompts x 4 completions" in page.text
+    assert "8 prompts x 4 completions" in page.text
     assert "2 not measured (steps 3 to 4)" in page.text
     assert "Records: runs/mine/divmon" in page.text
 
@@ -171,7 +171,7 @@ def test_text_is_one_line():
 
 def test_the_console_shows_the_same():
     lines = as_text(run_of(FIRST, at(5), at(10, 0.4, accuracy=accuracy()), failed=(7,))).splitlines()
-    assert lines[0].startswith("mine: run r1, steps 0 to 10, 2 prompts x 4 completions")
+    assert lines[0].startswith("mine: run r1, steps 0 to 10, 8 prompts x 4 completions")
     heads = "step EAD left SBERT left NLI left Vendi left acc entropy base logp cut same"
     assert " ".join(lines[1].split()) == heads
     assert lines[3].split() == ["5", *["0.400", "80%"] * 4, "-", "1.50", "-1.50", "25%", "12%"]

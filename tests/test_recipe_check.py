@@ -17,11 +17,11 @@ from divmon.recipes.known import known_architecture, known_dataset
 from divmon.recipes.mappings import mapping
 from divmon.recipes.recipe import load_recipe
 from divmon.recipes.row_checks import mapped
-from divmon.recipes.shape import Shape
 from divmon.recipes.shrink import shrunken_config, shrunken_model, standin_tokenizer
 from divmon.recipes.sources import Source
 from divmon.recipes.subject import GENERIC_TEMPLATE as PLAIN
 from divmon.recipes.trial import trial_recipe
+from divmon.shape import Shape
 
 ROOT = Path(__file__).parent.parent
 MODELS = ("allenai/OLMo-2-0425-1B", "allenai/Olmo-3-1025-7B")

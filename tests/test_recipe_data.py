@@ -247,6 +247,16 @@ class TestDigest:
         first = digest(folder, sources, revisions={"allenai/x": "a" * 40})
         assert digest(folder, sources, revisions={"allenai/x": "b" * 40}) != first
 
+    def test_of_a_data_set_in_a_folder_it_is_what_the_files_hold(self, folder):
+        (folder / "local").mkdir()
+        rows = [{"text": f"{'x' * 1000} {n}"} for n in range(6000)]
+        write_rows(folder / "local" / "train.jsonl", rows)
+        first = digest(folder, [{"dataset": "local"}])
+        assert digest(folder, [{"dataset": "local"}]) == first
+        rows[3001] = {"text": rows[3001]["text"].replace("x", "y")}  # in the middle of a large file
+        write_rows(folder / "local" / "train.jsonl", rows)
+        assert digest(folder, [{"dataset": "local"}]) != first
+
     def test_a_run_folder_keeps_the_commit_that_it_began_with(self, folder, monkeypatch):
         pinned, tagged = {"dataset": "a/y", "revision": "c" * 40}, {"dataset": "a/z", "revision": "v1"}
         recipe = recipe_of(folder, [{"dataset": "a/x"}, pinned, tagged])
@@ -255,15 +265,36 @@ class TestDigest:
         asked = []
 
         class Api:
-            def dataset_info(self, name, revision=None, timeout=None):
-                asked.append((name, revision))
+            def repo_info(self, name, *, repo_type, revision, timeout):
+                asked.append((repo_type, name, revision))
                 return type("Info", (), {"sha": "e" * 40})
 
         monkeypatch.setattr("divmon.encoders.hub.hub_reachable", lambda: True)
         monkeypatch.setattr("huggingface_hub.HfApi", Api)
         found = resolved_revisions(recipe, known)
         assert (found["a/x"], found["a/z@v1"]) == ("b" * 40, "e" * 40)
-        assert asked == [("a/z", "v1")]
+        assert asked == [("dataset", "a/z", "v1")]
+
+    def test_and_so_it_is_with_a_hub_model(self, folder, monkeypatch):
+        from divmon.recipes.models import weights_given
+
+        recipe = load_recipe(write_recipe(folder, "hub", {"model": "a/m", "model_args": {"revision": "main"}}))
+        asked = []
+
+        class Api:
+            def repo_info(self, name, *, repo_type, revision, timeout):
+                asked.append((repo_type, name, revision))
+                return type("Info", (), {"sha": "e" * 40})
+
+        monkeypatch.setattr("divmon.encoders.hub.hub_reachable", lambda: True)
+        monkeypatch.setattr("huggingface_hub.HfApi", Api)
+        found = resolved_revisions(recipe)
+        assert (found, asked) == ({"model a/m@main": "e" * 40}, [("model", "a/m", "main")])
+        assert resolved_revisions(recipe, {"model a/m@main": "f" * 40}) == {"model a/m@main": "f" * 40}
+        assert len(asked) == 1
+        assert weights_given(recipe, found).revision == "e" * 40
+        assert weights_given(recipe).revision == "main"
+        assert resolved_revisions(load_recipe(folder / "base.yaml")) == {}
 
 
 class TestHub:
@@ -308,6 +339,15 @@ class TestHub:
         source = {"dataset": hub, "mapping": "dolci-sft"}
         assert len(build(folder, [source])) == 25
         assert len(build(folder, [source | {"rows": 20, "streaming": True}])) == 20
+
+    @pytest.mark.parametrize("streaming", [False, True])
+    @pytest.mark.parametrize("kept", [range(1000, 1010), range(10)])
+    def test_a_batch_of_which_no_row_is_left(self, folder, hub, streaming, kept):
+        """``datasets`` maps a thousand rows at a time."""
+        rows = [{"messages": chat(f"q{n}", "a" if n in kept else ""), "dataset_source": "s"} for n in range(2100)]
+        write_rows(folder / "hub" / "train.jsonl", rows)
+        data = list(build(folder, [{"dataset": hub, "mapping": "dolci-sft", "streaming": streaming}]))
+        assert sorted(row["messages"][0]["content"] for row in data) == sorted(f"q{n}" for n in kept)
 
     def test_what_is_not_there(self, folder):
         with pytest.raises(InputError, match=r"stage\.yaml, data: dataset nobody/nothing cannot be loaded"):

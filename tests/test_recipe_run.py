@@ -208,6 +208,17 @@ class TestMonitoring:
         assert [m.step for m in record.measurements] == [4]
         assert record.measurements[0].metrics["ead"].retained > 0
 
+    def test_what_is_only_measured_keeps_the_completions_that_it_is_compared_with(self, done):
+        _, folder, _ = done
+        ledger, root = Ledger.of(folder / "think-sft-again"), Ledger.of(folder / "base")
+        run = ledger.read()
+        kept = list(ledger.completions(run.baseline, run.run_id))
+        assert [row["outputs"] for row in kept] == [
+            row["outputs"] for row in root.completions(root.read().baseline, root.read().run_id)
+        ]
+        (row, *_) = ledger.completions(run.measurements[-1], run.run_id)
+        assert all(0 <= distance <= 2 for distance in row["baseline_distance"])
+
     def test_a_chain_that_begins_with_training_counts_from_its_own_start(self, tmp_path):
         recipes = write_folder(tmp_path / "recipes", "base")
         tiny_llama().save_pretrained(recipes / "start")
@@ -476,7 +487,9 @@ class TestResuming:
             with pytest.raises(StageError, match=r"no encoder today\. .*measures it again \(it is trained\)"):
                 run_paths(recipes / "base.yaml", folder)
         before = (folder / "base" / "model" / "model.safetensors").stat().st_mtime_ns
+        write_state(folder / "base", read_state(folder / "base") | {"commit": "c" * 40})  # as of a hub model
         seen = run_paths(recipes / "base.yaml", folder)
+        assert read_state(folder / "base")["commit"] == "c" * 40
         assert seen.begun == [("base", "was trained; measures")]
         assert (folder / "base" / "model" / "model.safetensors").stat().st_mtime_ns == before
 

@@ -21,7 +21,6 @@ from divmon.measurement import (
     SCHEMA,
     UNMEASURED,
     Measurement,
-    MetricSummary,
     to_plain,
 )
 from divmon.metrics import METRICS
@@ -139,6 +138,27 @@ def test_different_protocols_are_not(part, value, affected, words):
     import re
 
     assert re.search(words, problems[affected[0]])
+
+
+def test_limits_count_for_the_tasks_that_are_asked_now():
+    """A measurement of many tasks is the baseline of one of some of them."""
+    many = {"samples": 4, "max_new_tokens": 2048, "limits": {"code": 512, "maths": 2048, "facts": 512}}
+    baseline = changed(sampling=many)
+
+    def problem(tasks, **sampling):
+        asked = dataclasses.replace(measurement().prompts, tasks=tasks)
+        now = dataclasses.replace(changed(sampling={"samples": 4} | sampling), prompts=asked)
+        return comparison_problem(now, baseline, "ead")
+
+    assert problem(("code", "facts", "code"), max_new_tokens=512) is None
+    assert problem(("code", "maths", "code"), max_new_tokens=2048, limits={"code": 512, "maths": 2048}) is None
+    assert problem(("maths",) * 3, max_new_tokens=2048) is None
+    assert problem(("maths",) * 3, max_new_tokens=512) == (
+        "different sampling ({'max_new_tokens': 2048} at the baseline, {'max_new_tokens': 512} now)"
+    )
+    assert "{'limits': {'code': 512, 'maths': 2048}} at the base" in problem(
+        ("code", "maths", "code"), max_new_tokens=2048, limits={"code": 256, "maths": 2048}
+    )
 
 
 def test_the_same_weights_under_another_name_are_comparable():
@@ -306,10 +326,23 @@ def test_verdict_does_not_round_a_loss_away():
 
 
 def test_verdict_without_an_interval_or_a_comparison():
-    one_prompt = MetricSummary(0.5, NO_INTERVAL, 0.8)
-    assert verdict(ending({"ead": one_prompt})) == ["EAD (lexical): 80% left (too few prompts for an interval)."]
+    unknown = dataclasses.replace(summary(), retained_interval=NO_INTERVAL)
+    assert verdict(ending({"ead": unknown})) == ["EAD (lexical): 80% left (no interval)."]
     assert verdict([]) == ["Nothing was measured."]
     assert verdict([measurement(baseline={})]) == ["Only the baseline was measured: there is nothing to compare yet."]
+
+
+@pytest.mark.parametrize(("prompts", "said"), [(1, "1 prompt"), (3, "3 prompts"), (7, "7 prompts")])
+def test_few_prompts_have_a_number_and_no_verdict(prompts, said):
+    few = dataclasses.replace(LOST, per_prompt=(0.4,) * prompts + (math.nan,) * 5)
+    assert verdict(ending({"ead": few})) == [f"EAD (lexical): 80% left ({said}: too few to tell)."]
+
+
+def test_one_line_has_one_format_of_percentages():
+    (line,) = verdict(ending({"ead": summary(0.5, 1.0234, 0.9952, 1.08)}))
+    assert line == "EAD (lexical): 102% left (95% interval 100% to 108%): no change can be told."
+    (line,) = verdict(ending({"ead": summary(0.5, 1.0234, 1.0012, 1.08)}))
+    assert line == "EAD (lexical): 102.34% left (95% interval 100.12% to 108.00%): diversity rose."
 
 
 def test_verdict_warns_of_rot():

@@ -324,6 +324,40 @@ class TestMissing:
         assert "Only the baseline was measured: there is nothing to compare yet." in page.text
         assert page.data["prompts"]["said"]["columns"] == ["Step 0"]
 
+    def test_a_baseline_alone_has_values_and_no_fraction(self, tmp_path):
+        make_run(tmp_path, steps=(0,), prompts=16)
+        path = write_report(tmp_path)
+        page, last = Page(path), load(tmp_path).measurements[-1]
+        assert "% left" not in page.text
+        assert f"{last.metrics['sbert'].mean:.3f}" in page.text
+        for metric in ("ead", "sbert", "nli", "vendi"):
+            chart = page.data["charts"][f"{metric}-0"]
+            assert list(chart["views"]) == ["values"]
+            assert chart["names"] == ["all tasks", "chat", "maths"]
+            points = chart["views"]["values"]["lines"]
+            assert [line["x"] for line in points] == [[0], [1], [2]]
+            assert points[2]["low"][0] == pytest.approx(last.tasks["maths"][metric].interval[0], abs=1e-4)
+        assert "base-logprob-0" not in page.data["charts"]
+        assert "Likelihood under the base" in page.text
+
+    def test_runs_without_steps_stand_side_by_side(self, tmp_path):
+        base = make_run(tmp_path / "base", steps=(0,), prompts=16)
+        make_run(tmp_path / "sft", steps=(1,), prompts=16, baseline=base, run_id="r2")
+        path = write_report([tmp_path / "base", tmp_path / "sft"], tmp_path / "report")
+        page = Page(path)
+        chart = page.data["charts"]["sbert-0"]
+        assert chart["names"] == ["base", "sft"]
+        assert [line["x"] for line in chart["views"]["values"]["lines"]] == [[0], [1]]
+        assert [line["name"] for line in chart["views"]["kept"]["lines"]] == ["sft"]
+        assert page.data["charts"]["entropy-0"]["names"] == ["base", "sft"]
+        assert not re.search(r"lowest \d", page.text)
+
+    def test_few_prompts_have_no_verdict(self, tmp_path):
+        make_run(tmp_path, prompts=6)
+        text = Page(write_report(tmp_path)).text
+        assert "diversity was lost" not in text
+        assert text.count("left (6 prompts: too few to tell)") == 4
+
     def test_everything_but_gaps(self, tmp_path):
         make_run(tmp_path, steps=(5,), failed=5)
         page = Page(write_report(tmp_path))
@@ -670,7 +704,7 @@ class TestRefusals:
         ("make", "expected"),
         [
             (lambda tmp: [], "No run: name the output folder of at least one"),
-            (lambda tmp: [tmp / "nowhere"], "No divmon ledger in .*nowhere"),
+            (lambda tmp: [tmp / "nowhere"], "There is no folder .*nowhere"),
             (lambda tmp: [tmp / "a", tmp / "a" / "divmon"], "divmon is named twice"),
             (lambda tmp: [tmp / "a"] * 15, "at most 14 runs, got 15"),
         ],
@@ -782,3 +816,27 @@ def test_a_real_run(tmp_path):
     row = rows[page.data["prompts"]["prompts"][0]["id"]]
     answers = [text if answer is None else answer for text, answer in zip(row["outputs"], answers_of(row), strict=True)]
     assert texts == [cut(answer, bounds.MOST_CHARACTERS) for answer in answers]
+
+
+def test_pictures_of_runs_without_steps(tmp_path, monkeypatch):
+    """Values side by side, and nothing over steps or against a baseline where there is neither."""
+    from divmon.report import pictures
+
+    drawn, draw = {}, pictures.plot_side_by_side
+    monkeypatch.setattr(
+        pictures,
+        "plot_side_by_side",
+        lambda panels, path, title: drawn.update({path.name: panels}) or draw(panels, path, title),
+    )
+    base = make_run(tmp_path / "base", steps=(0,), prompts=16)
+    alone = write_report(tmp_path / "base")
+    assert sorted(file.name for file in alone.parent.iterdir()) == ["metrics.png", "report.html"]
+    make_run(tmp_path / "sft", steps=(1,), prompts=16, baseline=base, run_id="r2")
+    both = write_report([tmp_path / "base", tmp_path / "sft"], tmp_path / "report")
+    names = {file.name for file in both.parent.iterdir()}
+    assert names == {"metrics.png", "retained.png", "changes.png", "report.html"}
+    last = [load(tmp_path / name).measurements[-1].metrics["sbert"] for name in ("base", "sft")]
+    assert [bar.name for bar in drawn["metrics.png"][1].bars] == ["base", "sft"]
+    assert [(bar.value, bar.interval) for bar in drawn["metrics.png"][1].bars] == [(m.mean, m.interval) for m in last]
+    assert [bar.name for bar in drawn["retained.png"][1].bars] == ["sft"]
+    assert drawn["retained.png"][1].bars[0].value == 100 * last[1].retained

@@ -228,6 +228,26 @@ class TestControls:
         page.mouse.move(5, 5)
         assert not tip.is_visible()
 
+    def test_runs_without_steps_stand_side_by_side(self, visit, tmp_path):
+        base = make_run(tmp_path / "base", steps=(0,), prompts=16)
+        make_run(tmp_path / "sft", steps=(1,), prompts=16, baseline=base, run_id="r2")
+        page = visit(write_report([tmp_path / "base", tmp_path / "sft"], tmp_path / "out"))
+        page.locator("input[name=view][value=values]").check(force=True)
+        figure = page.locator("figure[data-chart=sbert-0]")
+        assert figure.locator(".band").count() == 0
+        whiskers = figure.locator("path.curve[d*=V]")
+        becomes(whiskers, 2)
+        (left, right) = (whiskers.nth(place).bounding_box() for place in range(2))
+        assert right["x"] - left["x"] > 50
+        chart = figure.locator("svg")
+        assert {"base", "sft"} <= set(chart.locator("text").all_text_contents())
+        chart.focus()
+        page.keyboard.press("Home")
+        assert chart.get_attribute("aria-valuetext").startswith("base; ")
+        page.keyboard.press("ArrowRight")
+        assert chart.get_attribute("aria-valuetext").startswith("sft; ")
+        assert "step" not in figure.locator(".tip").inner_text()
+
     def test_the_points_are_read_by_keyboard_and_by_pointer(self, visit, rich):
         page = visit(rich)
         plot = page.locator("figure[data-scatter=votes] svg")

@@ -14,6 +14,7 @@ from transformers import GenerationConfig, TopPLogitsWarper
 
 from divmon.errors import InputError
 from divmon.prompt import Prompt
+from divmon.sampling import room
 from divmon.sampling.batches import Batch, pack
 from divmon.sampling.coupled import CoupledSampler
 from divmon.sampling.generate import BatchGenerator
@@ -23,6 +24,7 @@ from divmon.sampling.noise import exponential_noise, stream_key
 from divmon.sampling.render import Renderer
 from divmon.sampling.sampler import SamplingError, sample
 from divmon.sampling.settings import SamplingSettings
+from divmon.shape import Shape
 from tests.tiny import HELD_OUT, QUESTIONS, tiny_llama, tiny_olmo3, tiny_tokenizer
 
 SETTINGS = SamplingSettings(samples=4, max_new_tokens=12)
@@ -283,6 +285,30 @@ def test_progress_goes_by_decode_step():
 
 
 class TestMemory:
+    def test_a_batch_is_no_larger_than_the_memory_has_room_for(self, monkeypatch):
+        """What a GPU's driver says is given here; scripts/measure_recipes.py holds it against a real one."""
+        model, prompts = tiny_llama(), rendered()
+        reference = sample(model, tiny_tokenizer(), prompts, SETTINGS)
+        config = model.config
+        width = max(len(prompt.token_ids) for prompt in prompts) + SETTINGS.max_new_tokens
+        heads = config.head_dim * config.num_key_value_heads
+        a_row = 2 * 4 * width * heads * config.num_hidden_layers + 4 * room.LOGITS * config.vocab_size
+        monkeypatch.setattr(room, "_free_bytes", lambda device: round(6.5 * a_row / room.SHARE))
+        samples = sample(model, tiny_tokenizer(), prompts, SETTINGS)
+        assert (samples.layout.rows, samples.layout.halvings) == (6, 0)
+        assert tokens_of(samples) == tokens_of(reference)
+        monkeypatch.setattr(room, "_free_bytes", lambda device: 1)
+        assert sample(model, tiny_tokenizer(), prompts[:1], SETTINGS).layout.rows == 1
+        assert room.rows_that_fit(model, width) == 1
+        del model.config.num_attention_heads, model.config.head_dim
+        assert room.rows_that_fit(model, width) is None
+
+    def test_a_layer_that_slides_keeps_its_window(self):
+        shape = Shape.of(tiny_olmo3().config.to_dict())
+        window = max(each for each in shape.windows if each)
+        more = room.bytes_of_a_row(shape, 8 * window, 2) - room.bytes_of_a_row(shape, 4 * window, 2)
+        assert more == shape.windows.count(None) * 2 * 2 * 4 * window * shape.keys
+
     def test_a_batch_without_memory_is_halved(self, monkeypatch):
         model, tokenizer, prompts = tiny_llama(), tiny_tokenizer(), rendered()
         reference = sample(model, tokenizer, prompts, SETTINGS)

@@ -462,6 +462,39 @@ def test_signals_to_the_parent(level, token, victim):
     assert (result.status, result.stdout, result.stderr) == ("ok", "alive\n", "")
 
 
+def test_signals_that_the_kernel_sends_for_a_file(level, token, victim):
+    """A file's owner is signalled when something can be read: any process of the same user."""
+    program = f"""
+        import fcntl, os, signal, socket, struct
+        F_SETOWN, F_SETSIG, F_SETOWN_EX, FIOSETOWN, SIOCSPGRP = 8, 10, 15, 0x8901, 0x8902
+        for pid in (os.getppid(), {os.getpid()}):
+            owner = struct.pack("i", pid)
+            ways = (
+                lambda end: fcntl.fcntl(end, F_SETOWN, pid),
+                lambda end: fcntl.fcntl(end, F_SETOWN_EX, struct.pack("ii", 1, pid)),
+                lambda end: fcntl.ioctl(end, FIOSETOWN, owner),
+                lambda end: fcntl.ioctl(end, SIOCSPGRP, owner),
+            )
+            for way in ways:
+                end, other = socket.socketpair()
+                for call in (
+                    lambda: fcntl.fcntl(end, F_SETSIG, signal.SIGUSR1),
+                    lambda: way(end),
+                    lambda: fcntl.fcntl(end, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK),
+                ):
+                    try: call()
+                    except OSError: pass
+                other.send(b"x")
+        print("alive")
+    """
+    before, received = signal.signal(signal.SIGIO, lambda *n: received.append(n)), []
+    try:
+        assert go(program, level, token).stdout == "alive\n"
+    finally:
+        signal.signal(signal.SIGIO, before)
+    assert received == []
+
+
 def test_other_ways_to_reach_a_process(level, token, victim):
     """ptrace, its memory, its limits, its priority, its descriptors."""
     program = f"""

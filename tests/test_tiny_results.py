@@ -84,7 +84,7 @@ def seed_folder(folder, number, smoke=False, **changes):
         if stage != "base":
             ledger.append(base.to_json() | {"kind": "baseline"})
         ledger.append(measured(stage, kept).to_json())
-    (folder / "base" / "stage.json").write_text(json.dumps({"seed": number, "smoke": smoke}))
+        (folder / stage / "stage.json").write_text(json.dumps({"seed": number, "smoke": smoke}))
     return folder
 
 
@@ -124,10 +124,22 @@ def test_claims_tables_and_figure(script, monkeypatch, tmp_path):
     rows = list(csv.DictReader((tmp_path / "out" / "stages.csv").read_text(encoding="utf-8").splitlines()))
     assert len(rows) == 2 * len(KEPT)
     assert float(rows[1]["sbert_percent"]) == pytest.approx(40)
+    by_task = {task: float(rows[1][f"sbert_percent_{task}"]) for task in dict.fromkeys(TASKS)}
+    assert by_task == pytest.approx({"format": 40, "story": 40, "one_step": 100})
     assert (tmp_path / "out" / "lineages.png").read_bytes()[:4] == b"\x89PNG"
     # The results are to be shared: no folder of the machine is in them.
     for path in (tmp_path / "out").glob("*.*"):
         assert b"/some/where" not in path.read_bytes()
+
+
+def test_seeds_of_different_kinds(script, monkeypatch, tmp_path):
+    one = seed_folder(tmp_path / "one", 0)
+    with pytest.raises(InputError, match="A seed is there twice: 0, 0"):
+        run(script, monkeypatch, tmp_path / "out", one, one)
+    other = seed_folder(tmp_path / "two", 1)
+    (other / "think-rl" / "stage.json").write_text(json.dumps({"seed": 7, "smoke": False}))
+    with pytest.raises(InputError, match="has stages of the seeds 1, 7"):
+        script.Seed(other)
 
 
 def test_folders_that_do_not_count(script, tmp_path):

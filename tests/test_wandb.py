@@ -496,7 +496,7 @@ class TestSink:
         from divmon.sinks.wandb import WandbSink
 
         wandb_run()
-        record = dataclasses.replace(prompts(), source=HOSTILE, categories=(HOSTILE, "b"), tasks=("x", "x"))
+        record = dataclasses.replace(prompts(), source=HOSTILE, categories=(HOSTILE, "b") * 4, tasks=("x",) * 8)
         hostile = completions(3, category=HOSTILE, prompt=HOSTILE, outputs=[HOSTILE] * 6)
         now = view(40, 2, hostile, [an_alert()], prompts=record, provenance={"git": HOSTILE})
         WandbSink(a_callback()).measured(now)

@@ -64,6 +64,11 @@ def _of_run(named: NamedRun, before: Measurement | None) -> tuple[str, Measureme
     before, now = before or named.run.baseline, named.last
     if before is None or now is None:
         raise InputError(f"{named.name} has a ledger without a measurement.")
+    if (before.run_id, before.step) == (now.run_id, now.step):
+        raise InputError(
+            f"{named.name} is its own baseline, so nothing can be lost: name a run that counts from it, or give "
+            "another run as --baseline."
+        )
     found = {metric: made for metric in METRICS if (made := decomposed(now, before, metric)) is not None}
     if not found:
         raise InputError(f"{named.name}: the loss cannot be decomposed: {decomposition_problem(now, before)}.")

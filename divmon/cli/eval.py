@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from divmon.cli.flags import command_given, errors_name_flags
 from divmon.cli.terminal import printable
 from divmon.errors import DivmonError, InputError
 from divmon.evaluation.request import BATCH_TOKENS
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
     from divmon.evaluation.subject import Subject
 
 
+_NOT_FOR_ALL = {"slice_", "unit", "sample_only", "score_only", "plan", "as_json", "tokens_per_second", "gpu_price"}
+"""Options of a part of the work, or of its plan: left out where a command for the rest is shown."""
+
+
 def evaluate(
+    context: typer.Context,
     model: Annotated[
         str | None,
         typer.Argument(
@@ -39,12 +45,17 @@ def evaluate(
     revision: Annotated[str | None, typer.Option(help="Of MODEL on the hub: a branch, tag or commit.")] = None,
     name: Annotated[str | None, typer.Option(help="What the results are called; default: by what MODEL is.")] = None,
     tasks: Annotated[
-        str, typer.Option(help="Tasks with commas between them, or all (`divmon tasks` lists them).")
+        str,
+        typer.Option(
+            help="Tasks with commas between them, or all (`divmon tasks` lists them); gsm8k:sample, or all:sample, are "
+            "a dozen items written for divmon, to try things without the hub."
+        ),
     ] = "",
-    prompts: Annotated[
-        Path | None, typer.Option(help="A JSONL file of prompts; without --tasks and this, the bundled ones.")
+    prompts_file: Annotated[
+        Path | None,
+        typer.Option("--prompts", help="A JSONL file of prompts; without --tasks and this, the bundled ones."),
     ] = None,
-    num_prompts: Annotated[int | None, typer.Option(help="At most so many of each task.")] = None,
+    per_task: Annotated[int | None, typer.Option("--num-prompts", help="At most so many of each task.")] = None,
     samples: Annotated[int, typer.Option(help="Completions a prompt.")] = 16,
     temperature: Annotated[float, typer.Option()] = 0.6,
     top_p: Annotated[float, typer.Option()] = 0.95,
@@ -58,8 +69,9 @@ def evaluate(
     no_think: Annotated[
         bool, typer.Option("--no-think", help="Suppress the chain of thought: prefill an empty think block.")
     ] = False,
-    think_tokens: Annotated[
-        int | None, typer.Option(help="A budget of its own for the chain of thought, on top of the limit.")
+    max_think_tokens: Annotated[
+        int | None,
+        typer.Option("--think-tokens", help="A budget of its own for the chain of thought, on top of the limit."),
     ] = None,
     chat_template: Annotated[
         Path | None, typer.Option(help="A file with a chat template in place of the tokenizer's own.")
@@ -76,7 +88,7 @@ def evaluate(
         bool,
         typer.Option("--execute-code", help="Run programs that the model wrote, in a sandbox, to verify code tasks."),
     ] = False,
-    weaker: Annotated[
+    allow_weaker_sandbox: Annotated[
         bool, typer.Option("--allow-weaker-sandbox", help="Even where this machine gives no namespaces.")
     ] = False,
     output_dir: Annotated[Path, typer.Option(help="A folder for each model goes there.")] = Path("evals"),
@@ -92,7 +104,7 @@ def evaluate(
     slice_: Annotated[
         str | None, typer.Option("--slice", metavar="I/N", help="Sample the I-th of N parts only.")
     ] = None,
-    unit: Annotated[list[str] | None, typer.Option(help="Sample this unit only (again for more).")] = None,
+    unit: Annotated[list[str] | None, typer.Option(help="Sample this unit of the plan only (again for more).")] = None,
     sample_only: Annotated[bool, typer.Option("--sample-only", help="Leave the scoring out.")] = False,
     score_only: Annotated[
         bool, typer.Option("--score-only", help="Score what was sampled; no model is loaded.")
@@ -106,68 +118,68 @@ def evaluate(
 ) -> None:
     """Sample and score a checkpoint, an adapter or a lineage. The same command again goes on where it was stopped."""
     from divmon.evaluation.request import Request
-    from divmon.evaluation.units import Unit, parse_slice
+    from divmon.evaluation.units import parse_slice
     from divmon.options import MonitorOptions
 
     _refuse_both(("--slice", slice_), ("--unit", unit), ("--score-only", score_only), ("--sample-only", sample_only))
-    _refuse_both(("--no-think", no_think), ("--think-tokens", think_tokens is not None))
-    if weaker and not execute_code:
+    _refuse_both(("--no-think", no_think), ("--think-tokens", max_think_tokens is not None))
+    if allow_weaker_sandbox and not execute_code:
         raise InputError("--allow-weaker-sandbox is of use with --execute-code only.")
     if as_json and not plan:
         raise InputError("--json goes with --plan; results are in the ledger (`divmon report`, `divmon.load`).")
     thinking: Literal["full", "suppress"] | None = (
-        "suppress" if no_think else "full" if think_tokens is not None else None
+        "suppress" if no_think else "full" if max_think_tokens is not None else None
     )
-    options = MonitorOptions.of(
-        {
-            "samples": samples,
-            "temperature": temperature,
-            "top_p": top_p,
-            "seed": seed,
-            "thinking": thinking,
-            "batch_tokens": batch_tokens,
-            "metrics": metrics,
-            "preset": preset,
-            "sentence_encoder": sentence_encoder,
-            "nli": nli,
-            "nli_pairs": int(nli_pairs) if nli_pairs.isdecimal() and len(nli_pairs) < 10 else nli_pairs,
-            "chat_template": None if chat_template is None else _text_of(chat_template),
-            "system_prompt": system_prompt,
-            "execute_code": execute_code,
-            "allow_weaker_sandbox": weaker,
-        }
-        | ({} if think_tokens is None else {"max_think_tokens": think_tokens})
-    )
-    request = Request(
-        subjects=_subjects(model, lineage, baseline, adapter=adapter, base=base, revision=revision, name=name),
-        output_dir=output_dir,
-        options=options,
-        tasks=tasks,
-        prompts_file=prompts,
-        per_task=num_prompts,
-        max_new_tokens=max_new_tokens,
-        dtype=dtype,
-        unit_prompts=unit_prompts,
-        baseline=baseline,
-    )
-    chosen = None if unit is None else [Unit.of(text) for text in unit]
+    with errors_name_flags(context):
+        options = MonitorOptions.of(
+            {
+                "samples": samples,
+                "temperature": temperature,
+                "top_p": top_p,
+                "seed": seed,
+                "thinking": thinking,
+                "batch_tokens": batch_tokens,
+                "metrics": metrics,
+                "preset": preset,
+                "sentence_encoder": sentence_encoder,
+                "nli": nli,
+                "nli_pairs": int(nli_pairs) if nli_pairs.isdecimal() and len(nli_pairs) < 10 else nli_pairs,
+                "chat_template": None if chat_template is None else _text_of(chat_template),
+                "system_prompt": system_prompt,
+                "execute_code": execute_code,
+                "allow_weaker_sandbox": allow_weaker_sandbox,
+            }
+            | ({} if max_think_tokens is None else {"max_think_tokens": max_think_tokens})
+        )
+        request = Request(
+            subjects=_subjects(model, lineage, baseline, adapter=adapter, base=base, revision=revision, name=name),
+            output_dir=output_dir,
+            options=options,
+            tasks=tasks,
+            prompts_file=prompts_file,
+            per_task=per_task,
+            max_new_tokens=max_new_tokens,
+            dtype=dtype,
+            unit_prompts=unit_prompts,
+            baseline=baseline,
+        )
+    chosen = None if unit is None else [request.unit(text) for text in unit]
     if slice_ is not None:
         chosen = request.slice(*parse_slice(slice_))
+    command = command_given(context, _NOT_FOR_ALL)
     if plan:
-        _plan(request, tokens_per_second, gpu_price, as_json)
+        _plan(request, tokens_per_second, gpu_price, as_json, command)
         return
-    _run(request, chosen, "score" if score_only else "sample" if sample_only else "all", device)
+    _run(request, chosen, "score" if score_only else "sample" if sample_only else "all", device, command)
 
 
-def _run(request: Request, units: Any, part: Any, device: str | None) -> None:
+def _run(request: Request, units: Any, part: Any, device: str | None, command: str) -> None:
     from divmon.cli.eval_progress import reporter
     from divmon.evaluation.run import evaluate
     from divmon.recipes.quiet import quiet_libraries
 
     first = os.environ.get("RANK", "0") == "0"
     with reporter() as shown, quiet_libraries():
-        if first and part != "score":
-            shown.note(_limits(request))
         try:
             results = evaluate(request, units=units, part=part, device=device, reporter=shown)
         except KeyboardInterrupt:
@@ -179,15 +191,16 @@ def _run(request: Request, units: Any, part: Any, device: str | None) -> None:
                 raise
             raise typer.Exit(2) from None  # the first process says it
         if first:
-            _say_what_next(shown, request, results, units is not None or part == "sample")
+            if units is not None or part == "sample":
+                once = "Once all parts are" if units is not None else "To score it"
+                shown.note(f"Sampled. {once}: {command} --score-only")
+                return
+            _say_what_next(shown, results)
 
 
-def _say_what_next(shown: Any, request: Request, results: list[Any], sampled_only: bool) -> None:
+def _say_what_next(shown: Any, results: list[Any]) -> None:
     from divmon.lineage import stage_of
 
-    if sampled_only:
-        shown.note("Sampled. Once all parts are: the same command with --score-only in place of what chose this one.")
-        return
     folders = [result.folder for result in results]
     shown.note(f"Report: divmon report {shlex.join(map(str, folders))}")
     named = []
@@ -199,26 +212,20 @@ def _say_what_next(shown: Any, request: Request, results: list[Any], sampled_onl
         shown.note(f"At which stage diversity went: divmon lineage {shlex.join(map(str, named))}")
 
 
-def _limits(request: Request) -> str:
-    """Of how many tokens a completion may be."""
-    texts = [f"{limit:,} tokens ({', '.join(names)})" for limit, names in request.tasks_by_limit.items()]
-    budget = request.options.max_think_tokens if request.options.thinking == "full" else 0
-    more = f", and {budget:,} more for the chain of thought" if budget else ""
-    return f"Completions of at most {'; '.join(texts)}{more}."
-
-
-def _plan(request: Request, tokens_per_second: float, gpu_price: float | None, as_json: bool) -> None:
+def _plan(request: Request, tokens_per_second: float, gpu_price: float | None, as_json: bool, command: str) -> None:
     from divmon.cli.eval_plan import document, print_plan
+    from divmon.evaluation.baseline import check_baseline
     from divmon.evaluation.cost import Assumptions
 
     if not tokens_per_second > 0:
         raise InputError(f"--tokens-per-second: expected a number above 0, got {tokens_per_second:g}.")
+    check_baseline(request)
     assumed = Assumptions(tokens_per_second=tokens_per_second, gpu_price=gpu_price)
     if as_json:
         json.dump(document(request, assumed), sys.stdout, indent=1, allow_nan=False)
         sys.stdout.write("\n")
     else:
-        print_plan(request, assumed, "divmon eval ...")
+        print_plan(request, assumed, command)
 
 
 def _subjects(

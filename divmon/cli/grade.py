@@ -101,6 +101,8 @@ def grade(
         grade_output.print_tables(documents)
     for note in dict.fromkeys(note for _, document in documents for note in document["notes"]):
         print(f"divmon: {printable(note)}", file=sys.stderr)
+    if judge is not None and not judge.counts.total():
+        print(f"divmon: --judge-model {printable(judge_model or '')}: no task here needs a judge.", file=sys.stderr)
     _say_unjudged(judge)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ def print_tables(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
     if judged:
         out.print()
         out.print(_judged(judged))
-        for line in dict.fromkeys(_by(document) for _, document in documents if document["judge"]):
+        for line in dict.fromkeys(_by(document) for _, document in documents if _was_asked(document)):
             out.print(line, soft_wrap=True)
     if not (verified or judged):
         out.print("Nothing could be graded.")
@@ -48,17 +49,43 @@ def print_tables(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
 def _verified(rows: Sequence[Row]) -> Table:
     ks = sorted({int(k) for _, _, grades in rows for k in grades["pass_at"]} - {1})
     table = _table(rows, "prompts", "K", "accuracy@1", "majority", *(f"pass@{k}" for k in ks))
-    for run, task, grades in rows:
+    for run, task, grades in _with_means(rows):
         share = f"{grades['prompts']} of {grades['all_prompts']}"
         table.add_row(
             *_names(rows, run, task),
             str(grades["prompts"]) if grades["prompts"] == grades["all_prompts"] else share,
-            str(grades["k"]),
+            str(grades["k"] or ""),
             _with_interval(grades, "accuracy_at_1"),
             _percent(grades["majority_at_k"]),
             *(_percent(grades["pass_at"].get(str(k))) for k in ks),
         )
     return table
+
+
+def _with_means(rows: Sequence[Row]) -> Iterator[Row]:
+    """The rows, and after the last of a run with several tasks the mean over them."""
+    for run in dict.fromkeys(run for run, _, _ in rows):
+        mine = [row for row in rows if row[0] == run]
+        yield from mine
+        if len(mine) > 1:
+            yield run, "mean of the tasks", _mean([grades for _, _, grades in mine])
+
+
+def _mean(tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The mean over tasks; its interval where each task's values are there to be resampled."""
+    from divmon import stats
+
+    made: dict[str, Any] = {name: sum(of[name] for of in tasks) for name in ("prompts", "all_prompts")}
+    made["k"] = tasks[0]["k"] if len({of["k"] for of in tasks}) == 1 else None
+    for name in ("accuracy_at_1", "majority_at_k"):
+        values = [of[name] for of in tasks]
+        made[name] = None if None in values else sum(values) / len(values)
+    per_prompt = [[math.nan if v is None else v for v in of["per_prompt"]["accuracy_at_1"]] for of in tasks]
+    interval = stats.interval_over_tasks(per_prompt)
+    made["accuracy_at_1_interval"] = None if math.isnan(interval[0]) else interval
+    shared = [k for k in tasks[0]["pass_at"] if all(of["pass_at"].get(k) is not None for of in tasks)]
+    made["pass_at"] = {k: sum(of["pass_at"][k] for of in tasks) / len(tasks) for k in shared}
+    return made
 
 
 def _followed(rows: Sequence[Row]) -> Table:
@@ -111,6 +138,14 @@ def _by(document: Mapping[str, Any]) -> str:
     return (
         f"Judged by {printable(str(judge.get('model')))}, each pair in both orders; wins are against "
         f"{printable(against['name'])}, step {against['step']}: 50% is even."
+    )
+
+
+def _was_asked(document: Mapping[str, Any]) -> bool:
+    """Whether a judge said anything."""
+    grades = document["tasks"].values()
+    return bool(document["judge"]) and any(
+        of.get(name) is not None for of in grades for name in ("win_rate", "checklist")
     )
 
 

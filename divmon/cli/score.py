@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from divmon.errors import InputError, in_a_line
+from divmon.cli.terminal import printable
+from divmon.errors import InputError, said_as
 from divmon.generations import GenerationRecord, Generations
 from divmon.metrics import KNOWN
 
@@ -51,14 +52,19 @@ def score(
     sentence_encoder: Annotated[str | None, typer.Option(help="A sentence-transformers model: name or path.")] = None,
     nli: Annotated[str | None, typer.Option(help="A sequence-classification model: name or path.")] = None,
     nli_pairs: Annotated[str, typer.Option(help="Aligned sentences a pair of completions: a number or 'all'.")] = "3",
-    vocab_size: Annotated[int | None, typer.Option(help="Vocabulary size of the generating model, for EAD.")] = None,
+    vocab_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Vocabulary size of the generating model, for EAD; default: as the ledger beside FILES says."
+        ),
+    ] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Its tokenizer (name or path), instead.")] = None,
     keep_think: Annotated[bool, typer.Option("--keep-think", help="Score <think> blocks too.")] = False,
     unclosed: Annotated[str, typer.Option(help="Completions without an answer: 'drop' or 'keep'.")] = "drop",
     device: Annotated[str | None, typer.Option(help="Where the encoders run.")] = None,
 ) -> None:
     """Compute EAD, SBERT, NLI and Vendi Score of the completions in FILES, and AST of programs."""
-    from divmon.cli import score_output
+    from divmon.cli import score_known, score_output
     from divmon.scored import default_metrics, default_preset, load_scorer
     from divmon.scoring import ScoringSettings
 
@@ -72,21 +78,28 @@ def score(
         found = Generations.find(files, form)
         steps = _steps(found, only)
         records = found.read(steps[0])  # before the encoders are loaded, which takes longer than to find a fault
+        apart = metrics is None and not code  # else the user says what the completions are
+        if apart:
+            wanted = _meant(wanted, records)
         settings = ScoringSettings(
             metrics=wanted,
-            vocab_size=_vocab_size(vocab_size, tokenizer) if "ead" in wanted else None,
+            vocab_size=_vocab_size(vocab_size, tokenizer, [file.path for file in found.files])
+            if "ead" in wanted
+            else None,
             nli_pairs=pairs,
             unclosed="keep" if ends == "keep" else "drop",
             keep_think=keep_think,
             code=code,
         )
-        scorer = load_scorer(settings, preset=chosen, sentence_encoder=sentence_encoder, nli=nli, device=device)
+        with _quiet(settings.metrics):
+            scorer = load_scorer(settings, preset=chosen, sentence_encoder=sentence_encoder, nli=nli, device=device)
         results = []
         for place, each in enumerate(steps):
             records = records if place == 0 else found.read(each)
             outputs, opened = [record.outputs for record in records], [record.think_opened for record in records]
             correct = _correct(records)
-            scores = scorer.score(outputs, opened, correct=correct)
+            without = score_known.without(records) if apart else None
+            scores = scorer.score(outputs, opened, without, correct=correct)
             results.append(score_output.result(records, scores, each, on_correct=correct is not None))
         document = score_output.document(results, found, settings, chosen, scores, every_step=only == "all")
     if as_json:
@@ -101,6 +114,28 @@ def _metrics(value: str) -> tuple[str, ...]:
     if not names or len(set(names)) < len(names) or not set(names) <= set(KNOWN):
         raise InputError(f"--metrics: expected some of {', '.join(KNOWN)}, each once, got {value!r}.")
     return names
+
+
+def _meant(wanted: tuple[str, ...], records: Sequence[GenerationRecord]) -> tuple[str, ...]:
+    """Those of the metrics that mean something on any of the tasks; said where that leaves some out on a task."""
+    from divmon.cli.score_known import without
+
+    names = {
+        record.task: tuple(n for n in of if n in wanted) for record, of in zip(records, without(records), strict=True)
+    }
+    for task, left_out in names.items():
+        if left_out:
+            print(f"divmon: {printable(task)}: without {', '.join(left_out)}, as in an evaluation.", file=sys.stderr)
+    return tuple(metric for metric in wanted if any(metric not in left_out for left_out in names.values()))
+
+
+def _quiet(metrics: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+    """No bars of libraries while encoders are loaded; where there are none to load, the libraries are not either."""
+    if not {"sbert", "vendi", "nli"} & set(metrics):
+        return contextlib.nullcontext()
+    from divmon.recipes.quiet import quiet_libraries
+
+    return quiet_libraries()
 
 
 def _one_of(value: str, option: str, allowed: tuple[str, ...]) -> Any:
@@ -142,12 +177,17 @@ def _correct(records: Sequence[GenerationRecord]) -> list[tuple[bool, ...]] | No
     return marks if len(marks) == len(records) else None
 
 
-def _vocab_size(size: int | None, tokenizer: str | None) -> int:
+def _vocab_size(size: int | None, tokenizer: str | None, files: Sequence[Path]) -> int:
     if size is not None:
         if size < 2:
             raise InputError(f"--vocab-size: expected at least 2, got {size}.")
         return size
     if tokenizer is None:
+        from divmon.cli.score_known import vocab_size_of
+
+        if (known := vocab_size_of(files)) is not None:
+            print(f"divmon: EAD takes the vocabulary of {known[0]:,} that {known[1]} names.", file=sys.stderr)
+            return known[0]
         print(
             f"divmon: EAD assumes a vocabulary of {ASSUMED_VOCAB_SIZE:,}; give --vocab-size or --tokenizer.",
             file=sys.stderr,
@@ -158,9 +198,8 @@ def _vocab_size(size: int | None, tokenizer: str | None) -> int:
     from divmon.encoders.hub import hub_reachable
 
     local = Path(tokenizer).exists() or not hub_reachable()
-    try:
+    with said_as(
+        InputError,
+        lambda why: f"--tokenizer: {tokenizer!r} cannot be loaded here ({why}); give its folder, or --vocab-size.",
+    ):
         return AutoTokenizer.from_pretrained(tokenizer, local_files_only=local).vocab_size
-    except Exception as error:  # the tokenizers library raises Exception itself where a tokenizer.json is damaged
-        raise InputError(
-            f"--tokenizer: {tokenizer!r} cannot be loaded here ({in_a_line(error)}); give its folder, or --vocab-size."
-        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from divmon.generations import GenerationRecord, Generations
+    from divmon.protocols import FloatArray
     from divmon.scoring import Scores, ScoringSettings
 
 
@@ -29,12 +31,25 @@ def result(
     """
     from divmon import stats
 
+    tasks = [record.task for record in records]
+    several = len(set(tasks)) > 1
+
+    def by_task(values: FloatArray) -> list[FloatArray]:
+        """The values of each task that has any: as in an evaluation the mean is that of the tasks' means."""
+        parts = [values[[place for place, of in enumerate(tasks) if of == task]] for task in dict.fromkeys(tasks)]
+        return [part for part in parts if not all(map(math.isnan, part))] or parts[:1]
+
     return {
         "step": step,
         "metrics": {
             name: {
-                "mean": stats.mean(values),
-                "interval": stats.bootstrap_interval(values),
+                "mean": stats.mean([stats.mean(part) for part in by_task(values)]),
+                "interval": stats.interval_over_tasks(by_task(values)),
+                **(
+                    {"tasks": {of: stats.mean(values[[t == of for t in tasks]]) for of in dict.fromkeys(tasks)}}
+                    if several
+                    else {}
+                ),
                 "per_prompt": [float(value) for value in values],
                 "across": scores.across[name],
             }
@@ -97,7 +112,14 @@ def _by_metric(result: Mapping[str, Any]) -> Table:
     from divmon.reading import AXES, NAMES, format_number
 
     table = Table(header_style="bold", pad_edge=False)
-    for column in ("metric", "axis", "mean over prompts", "95% interval", "across prompts"):
+    several = any("tasks" in summary for summary in result["metrics"].values())
+    for column in (
+        "metric",
+        "axis",
+        "mean over tasks" if several else "mean over prompts",
+        "95% interval",
+        "across prompts",
+    ):
         table.add_column(column, justify="left" if column in ("metric", "axis") else "right")
     for name, summary in result["metrics"].items():
         low, high = summary["interval"]
@@ -149,9 +171,11 @@ def _print_tools(out: Console, metrics: Sequence[str], provenance: Mapping[str, 
 
 
 def _print_validity(out: Console, result: Mapping[str, Any]) -> None:
+    from divmon.reading import counted
+
     validity, prompts = result["validity"], len(result["prompts"])
     out.print(
-        f"{prompts} prompts, {validity['completions']} completions: {validity['empty']} empty, "
+        f"{counted(prompts)}, {validity['completions']} completions: {validity['empty']} empty, "
         f"{validity['unclosed']} with an open think block, {validity['repeated'] or 0:.1%} exact repeats; "
         f"{validity['unmeasured_prompts']} prompts with fewer than two answers.",
     )

@@ -58,6 +58,9 @@ def _list(chosen: list[Task]) -> None:
         table.add_row(task.name, task.category.replace("_", " "), str(task.count), verifier or "-", without or "-")
     out.print(table)
     out.print('DiversityCallback(prompts="gsm8k,ifeval") samples them; `divmon tasks gsm8k` says more of one.')
+    out.print(
+        '"gsm8k:sample" is a dozen items written for divmon in place of the data set, to try things without the hub.'
+    )
 
 
 def _explain(chosen: list[Task]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from divmon.comparison import comparison_problems
 from divmon.errors import InputError
 from divmon.evaluation import kept
+from divmon.evaluation.baseline import baseline_in
 from divmon.evaluation.request import Evaluation
 from divmon.evaluation.subject import Subject
 from divmon.facts import ModelFacts, sampling_protocol
@@ -21,7 +22,7 @@ from divmon.monitor import Monitor, Outcome
 from divmon.prompt import content_digest
 from divmon.recording import record_outcome
 from divmon.sampling.sampler import Layout, Samples
-from divmon.trainer.baseline import baseline_of_run, kept_rows
+from divmon.trainer.baseline import kept_rows
 
 
 @dataclass(frozen=True)
@@ -127,10 +128,7 @@ class Assembler:
             raise InputError(
                 f"{subject.label} is compared with {subject.baseline}, which is not scored yet in {folder}."
             )
-        measurement = baseline_of_run(folder)
-        if measurement is None:
-            raise InputError(f"--baseline: expected the folder of an evaluation or a run, got {folder}.")
-        ledger = Ledger.of(folder)
+        measurement, ledger = baseline_in(folder), Ledger.of(folder)
         return Reference(measurement, kept_rows(ledger, measurement, _run_id_of(ledger)))
 
     def _run_id(self, subject: Subject, found: list[tuple[str, kept.Kept]], reference: Reference | None) -> str:
@@ -143,18 +141,12 @@ class Assembler:
             "model": protocol["model"],
             "sampling": protocol["sampling"],
             "options": options,
-            "limits": self._limits,
+            "limits": self.evaluation.request.limits,
             "prompts": self.evaluation.all_prompts.digest,
             "code": to_plain(self.options.code),
             "baseline": reference and [reference.measurement.run_id, reference.measurement.step],
         }
         return f"eval-{subject.label}-{content_digest(content)[:12]}"
-
-    @property
-    def _limits(self) -> dict[str, int]:
-        """The tasks' limits, where they differ."""
-        limits = {task: self.evaluation.request.limit(task) for task in self.evaluation.prompts}
-        return limits if len(set(limits.values())) > 1 else {}
 
     def _score(self, found: list[tuple[str, kept.Kept]], reference: Reference | None, run_id: str) -> Outcome:
         from divmon.sampling.guard import preserved_rng
@@ -167,7 +159,7 @@ class Assembler:
             prompts=tuple(kept.sampled_of(rows[prompt.key], prompt) for prompt in prompts),
             layout=_layout([file for _, file in found]),
             seconds=sum(batch["seconds"] for _, file in found for batch in file.batches),
-            limits=self._limits,
+            limits=self.evaluation.request.limits,
         )
         header = found[0][1].header
         facts = ModelFacts(header["vocab_size"], dict(header["model"]) | {"identity": header["protocol"]["model"]})
@@ -181,10 +173,8 @@ class Assembler:
             )
 
     def _write(self, outcome: Outcome, folder: Path, reference: Reference | None) -> None:
-        record_outcome(outcome, folder, self.options, reference.measurement if reference else None)
-        if reference is not None:  # so that a report can show the two side by side
-            ledger = Ledger(folder / FOLDER)
-            ledger.write_completions(ledger.completions_path(reference.measurement.step, "baseline"), reference.rows)
+        baseline, rows = (reference.measurement, reference.rows) if reference else (None, ())
+        record_outcome(outcome, folder, self.options, baseline, rows)
 
 
 def _run_id_of(ledger: Ledger) -> str:

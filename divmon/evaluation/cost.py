@@ -96,6 +96,11 @@ def mean_tokens(request: Request, subject: Subject, task: str, assumed: Assumpti
     return float(min(answer + chain, limit + budget))
 
 
+def expected_tokens(request: Request, subject: Subject, task: str, assumed: Assumptions) -> float:
+    """Likewise, and no more than the model's context where that is at hand: for figures, not for cutting slices."""
+    return min(mean_tokens(request, subject, task, assumed), float(subject.context or "inf"))
+
+
 def weight(unit: Unit, request: Request) -> float:
     """How much work a unit is, in tokens of a model of its size; the same wherever the same plan is cut."""
     subject = request.subject(unit.model)
@@ -114,7 +119,7 @@ def _of_model(request: Request, subject: Subject, assumed: Assumptions) -> Cost:
     for unit in request.units:
         if unit.model == subject.label:
             completions = (unit.stop - unit.start) * request.options.samples
-            tokens = completions * mean_tokens(request, subject, unit.task, assumed)
+            tokens = completions * expected_tokens(request, subject, unit.task, assumed)
             total += Cost(1, completions, tokens, tokens / rate / 3600)
     return total
 

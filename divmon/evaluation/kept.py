@@ -107,7 +107,7 @@ def refuse_other(kept: Kept, protocol: Mapping[str, Any], unit: Unit | None = No
     """
     found = kept.header["protocol"]
     parts = [part for part in protocol if part != "prompts" or (unit is not None and kept.path.name == _name(unit))]
-    differing = [text for part in parts for text in _differences(found.get(part), protocol[part], part)]
+    differing = [text for part in parts for text in differences(found.get(part), protocol[part], part)]
     if differing:
         raise InputError(
             f"{kept.path} was sampled otherwise: {'; '.join(differing)}. Give the same options, or another "
@@ -119,10 +119,11 @@ def _name(unit: Unit) -> str:
     return unit.path(Path()).name
 
 
-def _differences(there: Any, now: Any, where: str) -> Iterator[str]:
+def differences(there: Any, now: Any, where: str) -> Iterator[str]:
+    """``temperature 0.6 there, 1.0 now``: a text for each value in which two records differ."""
     if isinstance(there, Mapping) and isinstance(now, Mapping):
         for name in dict(there) | dict(now):
-            yield from _differences(there.get(name), now.get(name), name)
+            yield from differences(there.get(name), now.get(name), name)
     elif there != now:
         yield f"{where} {_short(there)} there, {_short(now)} now"
 

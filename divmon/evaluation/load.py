@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from divmon.encoders.folder import weight_files
 from divmon.encoders.hub import hub_reachable, why_unreachable
-from divmon.errors import InputError, ModelNotFoundError, in_a_line, near_miss
-from divmon.evaluation.fingerprint import beside, fingerprint
+from divmon.errors import InputError, ModelNotFoundError, in_a_line, near_miss, said_as
 from divmon.evaluation.models import CHECKPOINTS
 from divmon.evaluation.subject import Subject
+from divmon.fingerprint import beside, fingerprint
 
 _TOKENIZER = "tokenizer_config.json"
 
@@ -206,15 +205,14 @@ def _offline() -> str:
     return "" if hub_reachable() else f" ({why_unreachable()})"
 
 
-@contextmanager
-def _not_found(what: str, name: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # one call of transformers, which fails in many ways (tokenizers: Exception itself)
+def _not_found(what: str, name: str) -> AbstractContextManager[None]:
+    def sentence(reason: str) -> str:
         known = [checkpoint.hub for checkpoint in CHECKPOINTS]
         near = near_miss(name, known)
         hint = f" {near[0].upper()}{near[1:]}" if near.startswith("did you mean") and name not in known else ""
-        raise ModelNotFoundError(
-            f"The {what} {name!r} cannot be loaded here{_offline()}: {in_a_line(error)}. Expected a folder, or a name "
-            f"on the hub.{hint}"
-        ) from error
+        return (
+            f"The {what} {name!r} cannot be loaded here{_offline()}: {reason}. Expected a folder, or a name on the "
+            f"hub.{hint}"
+        )
+
+    return said_as(ModelNotFoundError, sentence)

@@ -48,7 +48,7 @@ class Checkpoint:
     def parameters(self) -> int:
         """How many parameters it has, by its config."""
         from divmon.recipes.known import known_architecture
-        from divmon.recipes.shape import Shape
+        from divmon.shape import Shape
 
         config = known_architecture(self.architecture)
         assert config is not None

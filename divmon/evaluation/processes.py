@@ -1,4 +1,4 @@
-"""The processes of a launcher (``accelerate launch``): each samples units of its own, and they meet between models."""
+"""The processes of a launcher: each samples units of its own, and they meet between models."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import datetime
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from divmon.launched import connected
 
 if TYPE_CHECKING:
     from divmon.sampling.sampler import Processes
@@ -19,22 +21,8 @@ def start_processes() -> Processes:
     from divmon.sampling.sampler import SingleProcess
 
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return SingleProcess()
-    import torch
-    from accelerate import PartialState
-
-    from divmon.trainer.seam import TrainerProcesses
-
-    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
-    return TrainerProcesses(state.process_index, state.num_processes)
-
-
-def own_device() -> Any:
-    """The device of this process: with several, each its own accelerator."""
-    import torch
-    from accelerate import PartialState
-
-    return PartialState(cpu=not torch.accelerator.is_available()).device
+        return SingleProcess()  # without what TRL imports
+    return connected(_PATIENCE)
 
 
 def decided(processes: Processes, action: Callable[[], Any]) -> Any:

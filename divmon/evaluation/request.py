@@ -16,7 +16,8 @@ from divmon.evaluation.units import UNIT_PROMPTS, Unit, sliced, units_of
 from divmon.options import MonitorOptions
 from divmon.prompt import Prompt
 from divmon.prompts import PromptSet
-from divmon.tasks import TASKS, asked_for
+from divmon.tasks import TASKS, asked_for, load_tasks
+from divmon.tasks.load import Asked
 from divmon.tasks.rows import SAMPLE, rows_of
 
 OTHER_LIMIT = 2048
@@ -70,10 +71,19 @@ class Request:
             raise InputError(f"Two models are called {twice[0]!r}.")
 
     @cached_property
+    def _asked(self) -> list[Asked]:
+        return asked_for(self.tasks) if self.tasks else []
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        """The tasks whose sample was asked for; others may turn out to be one, where no data set is to be had."""
+        return tuple(asked.task.name for asked in self._asked if asked.sample)
+
+    @cached_property
     def counts(self) -> Mapping[str, int]:
         """Task -> number of prompts, as planned: no data set is loaded, and one may turn out to have fewer."""
         counts = {}
-        for asked in asked_for(self.tasks) if self.tasks else ():
+        for asked in self._asked:
             known = len(rows_of(asked.task, sample=True).rows) if asked.sample else asked.task.count
             counts[asked.task.name] = min(self.per_task or asked.task.count, known)
         return counts | {task: len(prompts) for task, prompts in self._given.items()}
@@ -84,7 +94,7 @@ class Request:
         if self.prompts_file is None and self.tasks:
             return {}
         prompts = PromptSet.bundled() if self.prompts_file is None else PromptSet.from_file(self.prompts_file)
-        named = {asked.task.name for asked in asked_for(self.tasks)} if self.tasks else set()
+        named = {asked.task.name for asked in self._asked}
         if both := sorted(named & set(prompts.tasks)):
             raise InputError(f"--tasks and --prompts both have prompts of {both[0]!r}: leave one of them out.")
         return by_task(prompts, self.per_task)
@@ -102,6 +112,12 @@ class Request:
             found.setdefault(self.limit(task), []).append(task)
         return found
 
+    @property
+    def limits(self) -> dict[str, int]:
+        """The tasks' limits, where they differ; empty where they are one."""
+        limits = {task: self.limit(task) for task in self.counts}
+        return limits if len(set(limits.values())) > 1 else {}
+
     @cached_property
     def monitor_options(self) -> MonitorOptions:
         """The options of the measurement: as many prompts as there are, and the largest of the limits."""
@@ -112,6 +128,23 @@ class Request:
     def units(self) -> list[Unit]:
         """The plan."""
         return units_of([subject.label for subject in self.subjects], self.counts, self.unit_prompts)
+
+    def unit(self, text: str) -> Unit:
+        """The unit of the plan that an id names.
+
+        Raises:
+            InputError: If the plan has none of this id, with those that it has.
+        """
+        unit = Unit.of(text)
+        if unit in self.units:
+            return unit
+        near = [other.id for other in self.units if (other.model, other.task) == (unit.model, unit.task)]
+        ids = near or [other.id for other in self.units]
+        more = f" and {len(ids) - 5:,} more" if len(ids) > 6 else ""
+        raise InputError(
+            f"--unit: the plan has no unit {unit.id!r:.80}; it has {', '.join(ids[: 5 if more else 6])}{more} "
+            f"(--plan --json lists them), each of at most {self.unit_prompts:,} prompts (--unit-prompts)."
+        )
 
     def slice(self, index: int, count: int) -> list[Unit]:
         """One of ``count`` parts of the plan, from 1; see `divmon.evaluation.units.sliced`."""
@@ -145,12 +178,20 @@ class Request:
         Raises:
             InputError: If they are not to be had.
         """
-        found: dict[str, PromptSet] = {}
-        for asked in asked_for(self.tasks) if self.tasks else ():
-            if tasks is None or asked.task.name in tasks:
-                name = f"{asked.task.name}:{SAMPLE}" if asked.sample else asked.task.name
-                found[asked.task.name] = PromptSet.of_tasks(name, per_task=self.per_task)
-        return Evaluation(self, found | {k: v for k, v in self._given.items() if tasks is None or k in tasks})
+        given = {task: prompts for task, prompts in self._given.items() if tasks is None or task in tasks}
+        names = [
+            f"{asked.task.name}:{SAMPLE}" if asked.sample else asked.task.name
+            for asked in self._asked
+            if tasks is None or asked.task.name in tasks
+        ]
+        if not names:
+            return Evaluation(self, given)
+        loaded = load_tasks(names, per_task=self.per_task)  # all at once: what stands in is said once
+        found = {
+            task: PromptSet(tuple(prompt for prompt in loaded.prompts if prompt.task == task), f"{task}: {origin}")
+            for task, origin in loaded.origins.items()
+        }
+        return Evaluation(self, found | given, loaded.samples)
 
 
 @dataclass(frozen=True)
@@ -160,10 +201,12 @@ class Evaluation:
     Attributes:
         request: What is asked for.
         prompts: Task -> prompts, each task's without repetitions.
+        samples: The tasks whose prompts are the sample that divmon ships, not the benchmark.
     """
 
     request: Request
     prompts: Mapping[str, PromptSet]
+    samples: tuple[str, ...] = ()
 
     @cached_property
     def all_prompts(self) -> PromptSet:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from divmon.errors import DivmonError, InputError, in_a_line
-from divmon.evaluation.processes import decided, own_device, start_processes
+from divmon.errors import DivmonError, InputError, ModelNotFoundError, in_a_line
+from divmon.evaluation.baseline import check_baseline, check_prompts
+from divmon.evaluation.processes import decided, start_processes
 from divmon.evaluation.progress import Reporter, Silent
 from divmon.evaluation.request import Evaluation, Request
 from divmon.evaluation.subject import Subject
 from divmon.evaluation.units import Unit
+from divmon.evaluation.wording import limits_text, missing_texts, samples_text
 from divmon.evaluation.work import UnitWorker
+from divmon.launched import own_device
 
 if TYPE_CHECKING:
     from divmon.evaluation.assemble import Assembler, Result
+    from divmon.options import MonitorOptions
     from divmon.sampling.sampler import Processes
 
 logger = logging.getLogger(__name__)
@@ -58,8 +61,19 @@ def evaluate(
     _check(request, chosen, scoring)
     reporter.activity("reading prompts")
     tasks = {unit.task for unit in chosen}
-    evaluation: Evaluation = decided(processes, lambda: request.load_prompts(tasks))
-    return _Run(evaluation, processes, reporter, device).run(chosen, part, scoring)
+    evaluation: Evaluation = decided(processes, lambda: _with_prompts(request, tasks))
+    if part != "score":
+        reporter.note(limits_text(request, evaluation.samples))
+    results = _Run(evaluation, processes, reporter, device).run(chosen, part, scoring)
+    if evaluation.samples:
+        reporter.note(samples_text(evaluation.samples))
+    return results
+
+
+def _with_prompts(request: Request, tasks: set[str]) -> Evaluation:
+    evaluation = request.load_prompts(tasks)
+    check_prompts(request, evaluation.prompts.values())
+    return evaluation
 
 
 def _check(request: Request, units: Sequence[Unit], scoring: bool) -> None:
@@ -72,11 +86,28 @@ def _check(request: Request, units: Sequence[Unit], scoring: bool) -> None:
         from divmon.sandbox import isolation
 
         isolation(allow_weaker=request.options.allow_weaker_sandbox)
-    if request.baseline is not None and scoring:
-        from divmon.trainer.baseline import baseline_of_run
+    check_baseline(request)
+    if scoring:
+        _check_encoders(request.options)
 
-        if not Path(request.baseline).exists() or baseline_of_run(request.baseline) is None:
-            raise InputError(f"--baseline: expected the folder of an evaluation or a run, got {request.baseline}.")
+
+def _check_encoders(options: MonitorOptions) -> None:
+    """Refuse an encoder that was named and is not to be had; a default has a stand-in. Nothing is loaded."""
+    named = (
+        ("--sentence-encoder", "sentence encoder", options.sentence_encoder, {"sbert", "vendi"}),
+        ("--nli", "NLI classifier", options.nli, {"nli"}),
+    )
+    if not any(name for _, _, name, metrics in named if metrics & set(options.metrics)):
+        return
+    from divmon import encoders
+
+    plans = {plan.role: plan for plan in encoders.describe(options.preset, options.sentence_encoder, options.nli)}
+    for flag, role, name, metrics in named:
+        if name and metrics & set(options.metrics) and (plan := plans[role]).uses is None:  # type: ignore[index]
+            raise ModelNotFoundError(
+                f"{flag}: {plan.asked!r} is not to be had here: {'; '.join(plan.tried)}. Remedy: {plan.remedy}; or "
+                f"leave {' and '.join(sorted(metrics))} out of --metrics."
+            )
 
 
 class _Run:
@@ -158,8 +189,8 @@ class _Run:
         result = self._assembler.result(subject, again=part == "score")
         text = summary(result.measurement)
         self.reporter.end(subject.label, f"{text} (scored already)" if result.before else text)
-        for problem in result.problems:
-            self.reporter.note(f"  {subject.label}: {problem}")
+        for text in (*missing_texts(result.measurement), *result.problems):
+            self.reporter.note(f"  {subject.label}: {text}")
         return result
 
 

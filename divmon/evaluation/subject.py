@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +44,38 @@ class Subject:
     @property
     def parameters(self) -> int | None:
         """How many parameters the model has, by its config; None where that is not at hand."""
-        from divmon.recipes.shape import Shape
+        from divmon.shape import Shape
 
         if self.checkpoint is not None:
             return self.checkpoint.parameters
         try:
-            return Shape.of(json.loads((Path(self.model) / "config.json").read_text(encoding="utf-8"))).parameters
-        except (OSError, ValueError, TypeError, InputError):
+            return Shape.of(self._config).parameters
+        except (ValueError, TypeError, InputError):
             return None
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens that the model's positions reach, by its config; None where that is not at hand."""
+        config = self._config
+        inner = config.get("text_config")
+        found = (inner if isinstance(inner, Mapping) else config).get("max_position_embeddings")
+        return found if isinstance(found, int) and found > 0 else None
+
+    @cached_property
+    def _config(self) -> Mapping[str, Any]:
+        """The model's config, from its folder, the hub's cache or what divmon knows; empty where none is at hand."""
+        from divmon.recipes.known import known_architecture
+
+        if self.checkpoint is not None:
+            return known_architecture(self.checkpoint.architecture) or {}
+        try:
+            file = Path(self.model) / "config.json"
+            if not file.is_file() and (found := _cached_config(self.model, self.revision)):
+                file = Path(found)
+            config = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return known_architecture(self.model) or {}
+        return config if isinstance(config, dict) else {}
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Checkpoint) -> Subject:
@@ -108,6 +134,18 @@ def safe_name(text: str) -> str:
     """``text`` as the name of a folder: itself where it is fit, else with a digest in place of what is not."""
     plain = re.sub(r"[^\w.+=-]", "_", text).lstrip(".")[:80]
     return plain if plain == text else f"{plain or 'unnamed'}-{content_digest(text)[:8]}"
+
+
+def _cached_config(model: str, revision: str | None) -> str | None:
+    """The file of a hub model's config in the local cache; asks no network."""
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(model, "config.json", cache_dir=constants.HF_HUB_CACHE, revision=revision)
+    except HFValidationError:  # no name of the hub's
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _label(name: str) -> str:

@@ -162,7 +162,7 @@ class UnitWorker:
     def _load(self, label: str, say: Callable[[str], None] | None) -> Loaded:
         if self._loaded is None or self._loaded[0] != label:
             from divmon.evaluation.load import load
-            from divmon.evaluation.processes import own_device
+            from divmon.launched import own_device
 
             self.release()
             if say is not None:

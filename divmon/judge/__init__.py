@@ -9,6 +9,6 @@ policy trained on them learns what the judge likes. What is judged is untrusted,
 """
 
 from divmon.judge.chat import ChatModel, JudgeError, Message, OpenAIChat
-from divmon.judge.judge import Judge, Preference, win_rate
+from divmon.judge.judge import Judge, Preference
 
-__all__ = ["ChatModel", "Judge", "JudgeError", "Message", "OpenAIChat", "Preference", "win_rate"]
+__all__ = ["ChatModel", "Judge", "JudgeError", "Message", "OpenAIChat", "Preference"]

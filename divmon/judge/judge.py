@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import logging
-import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -47,16 +46,6 @@ class Preference:
 
     value: float | None
     consistent: bool
-
-
-def win_rate(preferences: Sequence[Preference]) -> tuple[float, int]:
-    """Mean value over the pairs that have one, and how many those are; NaN for none.
-
-    Returns:
-        From 0 (the second answers always win) to 1 (the first do); 0.5 is even.
-    """
-    values = [preference.value for preference in preferences if preference.value is not None]
-    return (math.fsum(values) / len(values) if values else math.nan), len(values)
 
 
 class Judge:

@@ -158,12 +158,15 @@ def _rows(measurement: Measurement, metric: str) -> dict[str, _Row]:
 
 
 def _tables(now: Measurement, baseline: Measurement, metric: str) -> dict[str, FloatArray]:
-    """Task -> (6, P) D_a, D_c and accuracy of the prompts verified alike, each at the baseline and now."""
+    """Task -> (6, P) D_a, D_c and accuracy of the prompts verified alike, each at the baseline and now.
+
+    One that has no verdict at either (the sandbox was gone, say) was not verified there, whatever its verifier.
+    """
     before, after = _rows(baseline, metric), _rows(now, metric)
     columns: dict[str, list[tuple[float, ...]]] = {}
     for key, task in zip(now.prompts.keys, now.prompts.tasks, strict=True):
         (*then, verifier), (*later, again) = before[key], after[key]
-        if verifier and verifier == again:
+        if verifier and verifier == again and not (math.isnan(then[2]) or math.isnan(later[2])):
             columns.setdefault(task, []).append(
                 tuple(value for pair in zip(then, later, strict=True) for value in pair)
             )

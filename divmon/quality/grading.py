@@ -10,6 +10,7 @@ from typing import Any
 from divmon.errors import DivmonError, InputError
 from divmon.judge import Judge
 from divmon.loaded import Run
+from divmon.nearness import answers_of
 from divmon.prompts import PromptSet
 from divmon.quality.answers import answer_groups
 from divmon.quality.estimates import accuracy_at_1, first_completion, majority_at_k, mean_of, pass_at, ratio_of
@@ -18,7 +19,7 @@ from divmon.quality.judged import Answers, checklist_score, win_rate
 from divmon.quality.programs import Programs, Progress
 from divmon.quality.right import diversity_of_right
 from divmon.quality.truths import prompts_behind
-from divmon.quality.verdicts import Verified, answers_of, verified
+from divmon.quality.verdicts import Verified, verified
 from divmon.verification import RIGHT
 from divmon.verifiers.loose import instructions
 

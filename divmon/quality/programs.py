@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from divmon.prompt import content_digest
 from divmon.sandbox import isolation
-from divmon.sandbox.run import default_workers
+from divmon.sandbox.pool import finished
 from divmon.text import extract_code
 from divmon.verifiers import code
 from divmon.verifiers.truth import Check
@@ -63,7 +63,7 @@ class Programs:
         self.ran = 0
         self._file = file
         self._limits = asdict(limits or ProgramLimits())
-        self._workers = workers or default_workers()
+        self._workers = workers
         self._options = self._limits | {"execute_code": True, "allow_weaker": allow_weaker}
         self._known = dict(_read(file))
 
@@ -99,21 +99,16 @@ class Programs:
 
     def _run(self, new: dict[str, tuple[Check, str]], progress: Progress | None) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.open("a+b") as file, ThreadPoolExecutor(self._workers) as pool:
+        jobs = {digest: partial(check, answer) for digest, (check, answer) in new.items()}
+        with self._file.open("a+b") as file:
             _end_last_line(file)
-            running = {pool.submit(check, answer): digest for digest, (check, answer) in new.items()}
-            try:
-                for done, future in enumerate(as_completed(running), 1):
-                    digest, verdict = running[future], future.result()
-                    self._known[digest] = verdict
-                    self.ran += 1
-                    file.write(json.dumps({"program": digest, "verdict": verdict}).encode() + b"\n")
-                    file.flush()
-                    if progress is not None:
-                        progress(done, len(running))
-            except BaseException:  # an interrupt too: no program is begun any more
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+            for done, (digest, verdict) in enumerate(finished(jobs, self._workers), 1):
+                self._known[digest] = verdict
+                self.ran += 1
+                file.write(json.dumps({"program": digest, "verdict": verdict}).encode() + b"\n")
+                file.flush()
+                if progress is not None:
+                    progress(done, len(jobs))
 
 
 def _read(file: Path) -> Iterator[tuple[str, float]]:

@@ -49,10 +49,18 @@ def _prompts_of(task: Task, keys: set[str]) -> Iterator[Prompt]:
             source = rows_of(task, sample=sample)
         except InputError as error:
             logger.warning("divmon: %s", error)
+            continue
+        if source.sample is not sample:  # without a hub the data set is the sample again
             return
-        if source.sample is sample:  # without a hub the data set is the sample again
-            for place, row in enumerate(source.rows):
+        odd: list[InputError] = []
+        for place, row in enumerate(source.rows):
+            try:
                 prompt = task.prompt(row, place)
-                if prompt.key in keys:
-                    keys.discard(prompt.key)
-                    yield prompt
+            except InputError as error:  # one odd row is not worth the verdicts on all others
+                odd.append(error)
+                continue
+            if prompt.key in keys:
+                keys.discard(prompt.key)
+                yield prompt
+        if odd:
+            logger.warning("divmon: %d rows of %s cannot be read, the first: %s", len(odd), source.origin, odd[0])

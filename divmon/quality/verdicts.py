@@ -9,11 +9,11 @@ from typing import Any
 
 from divmon.errors import DivmonError
 from divmon.measurement import Measurement
-from divmon.prompt import Prompt, content_digest
+from divmon.nearness import answers_of
+from divmon.prompt import Prompt
 from divmon.quality.programs import Programs, Progress
 from divmon.tasks import TASKS
-from divmon.text import extract_answer
-from divmon.verification import Verdicts
+from divmon.verification import Verdicts, label_of
 from divmon.verifiers import check_ground_truth, verify
 
 
@@ -54,12 +54,6 @@ class Verified:
     def answers(self, most: int | None = None) -> tuple[str | None, ...]:
         """The answers of the first ``most`` completions without their reasoning."""
         return answers_of(self.row, most)
-
-
-def answers_of(row: Mapping[str, Any], most: int | None = None) -> tuple[str | None, ...]:
-    """The answers of a row's first ``most`` completions without their reasoning; None for none."""
-    opened = bool(row.get("think_opened"))
-    return tuple(extract_answer(text, opened_in_prompt=opened) for text in row["outputs"][:most])
 
 
 def verified(
@@ -111,7 +105,7 @@ def _recorded(row: Mapping[str, Any], prompt: Prompt | None, label: str) -> Veri
     if prompt is None:
         return Verified(row, None, label.partition(":")[0], verdicts, recorded=verdicts is not None)
     verifier = "" if prompt.verifier == "judge" else prompt.verifier
-    if verdicts is not None and label == f"{verifier}:{content_digest(prompt.ground_truth)[:8]}":
+    if verdicts is not None and label == label_of(verifier, prompt.ground_truth):
         return Verified(row, prompt, verifier, verdicts, recorded=True)
     return Verified(row, prompt, verifier)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from divmon import stats
+
 if TYPE_CHECKING:
     from divmon.quality.decomposition import Decomposition
-
-FEWEST = 5
-"""Prompts with two right answers in both below which nothing is read out of the numbers."""
 
 _NEARLY_ALL = 0.85
 _NEARLY_NONE = 0.15
@@ -22,8 +21,8 @@ def reading(found: Decomposition) -> str:
 
     It is called a loss, a narrowing and so on only where the whole 95% interval is on one side of zero.
     """
-    if found.prompts < FEWEST or math.isnan(found.total.interval[0]):
-        return f"Too few prompts with two right answers in both ({found.prompts} of {found.of}) to say."
+    if found.prompts < stats.FEWEST_PROMPTS or math.isnan(found.total.interval[0]):
+        return "Too few to tell."  # how many they are stands beside it wherever it is shown
     total, among_right = _sign(found.total.interval), _sign(found.genuine.interval)
     if total > 0:
         return _loss(found, among_right)

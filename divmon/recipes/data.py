@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from divmon.errors import InputError, in_a_line
+from divmon.fingerprint import path_fingerprint
 from divmon.recipes.finish import Row, finisher, in_batches, read_jsonl, rows_with, table_of
 from divmon.recipes.recipe import Recipe
 from divmon.recipes.revisions import revision_key
@@ -53,9 +54,10 @@ class StageData:
         self._rows: dict[int, list[dict[str, Any]]] = {}
 
     def digest(self) -> str:
-        """32 hex digits of what the data are: the rows of files and generators, the revisions of hub data sets.
+        """32 hex digits of what the data are: the rows of files and generators, the commits of hub data sets.
 
-        What a recipe does with a hub data set is part of the recipe.
+        A data set in a folder is read whole; what a recipe does with it, and with one of the hub, is part of the
+        recipe.
 
         Raises:
             InputError: If rows cannot be read or made.
@@ -63,7 +65,13 @@ class StageData:
         digest = hashlib.blake2b(digest_size=16)
         for number, source in enumerate(self.recipe.data):
             if source.dataset:
-                digest.update(f"{source.dataset}@{self.revisions.get(revision_key(source))}\n".encode())
+                local = self.recipe.local(source.dataset)
+                found = (
+                    path_fingerprint(local, whole=True)
+                    if local.exists()
+                    else f"{source.dataset}@{self.revisions.get(revision_key(source))}"
+                )
+                digest.update(f"{found}\n".encode())
             else:
                 for row in self._listed(number):
                     digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False, default=str).encode() + b"\n")

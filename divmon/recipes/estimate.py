@@ -19,8 +19,8 @@ from typing import Any
 from divmon.recipes.hours import hour_parts
 from divmon.recipes.memory import memory_parts, peak_gb
 from divmon.recipes.recipe import Recipe
-from divmon.recipes.shape import Shape
 from divmon.recipes.workload import Workload
+from divmon.shape import Shape
 
 
 @dataclass(frozen=True)

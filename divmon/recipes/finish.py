@@ -67,7 +67,9 @@ def in_batches(finish: Callable[[Row], dict[str, Any] | None]) -> Callable[[Mapp
     def finish_batch(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
         rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
         table = table_of([made for row in rows if (made := finish(row)) is not None])
-        return {name: [row[name] for row in table] for name in (table[0] if table else ())}
+        if not table:  # all rows left out: no columns at all would be taken for a table's schema
+            return {name: [] for name in batch}
+        return {name: [row[name] for row in table] for name in table[0]}
 
     return finish_batch
 

@@ -24,9 +24,9 @@ import math
 
 from divmon.options import MonitorOptions
 from divmon.recipes.memory import GB
-from divmon.recipes.shape import Shape
 from divmon.recipes.validate import monitor_options
 from divmon.recipes.workload import MEAN_COMPLETION, Workload
+from divmon.shape import Shape
 
 DECODE_S_PER_LAYER = {"transformers": 8e-4, "vllm": 1e-4}
 BANDWIDTH_TB_S_PER_TFLOPS = 0.01

@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from divmon.options import MonitorOptions
-from divmon.recipes.shape import Shape
 from divmon.recipes.validate import monitor_options
 from divmon.recipes.workload import Workload
+from divmon.shape import Shape
 
 GB = 1e9
 CONTEXT_GB = 1.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from divmon.encoders.folder import outside_zero3, weight_files, weights_digest
 from divmon.errors import InputError, ModelNotFoundError, said_as
 from divmon.recipes.configs import architecture_config
 from divmon.recipes.recipe import Recipe
+from divmon.recipes.revisions import model_key
 
 MODEL = "model"
 ADAPTER = "adapter"
@@ -27,11 +28,17 @@ class Weights:
     revision: str | None = None
 
 
-def weights_given(recipe: Recipe) -> Weights | None:
-    """What the recipe itself says of where its weights come from: ``model``; None for another recipe or random ones."""
+def weights_given(recipe: Recipe, revisions: Mapping[str, str] | None = None) -> Weights | None:
+    """What the recipe itself says of where its weights come from: ``model``; None for another recipe or random ones.
+
+    Args:
+        recipe: The stage.
+        revisions: The commits that its run began with (`divmon.recipes.revisions`).
+    """
     if recipe.model is None:
         return None
-    return Weights(recipe.place(recipe.model), recipe.model_args.get("revision"))
+    commit = (revisions or {}).get(model_key(recipe) or "")
+    return Weights(recipe.place(recipe.model), commit or recipe.model_args.get("revision"))
 
 
 def shipped_folder(recipe: Recipe) -> Path:

@@ -6,11 +6,14 @@ from typing import Any
 
 from divmon.recipes.models import MODEL, Weights, load_tokenizer, shipped_folder, weights_given, with_chat_template
 from divmon.recipes.plan import Stage
+from divmon.recipes.state import read_state
 
 
 def starts_with(stage: Stage) -> Weights | None:
-    """The weights that a stage starts from; None for random ones."""
-    return ends_with(stage.parent) if stage.parent else weights_given(stage.recipe)
+    """The weights that a stage starts from, of a hub model the commit that its run began with; None for random ones."""
+    if stage.parent:
+        return ends_with(stage.parent)
+    return weights_given(stage.recipe, read_state(stage.folder).get("revisions"))
 
 
 def ends_with(stage: Stage) -> Weights:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from divmon.errors import InputError
+from divmon.fingerprint import path_fingerprint
 from divmon.measurement import to_plain
 from divmon.prompt import content_digest
 from divmon.recipes.data import StageData
 from divmon.recipes.recipe import Recipe, lineage
-from divmon.recipes.revisions import resolved_revisions
+from divmon.recipes.revisions import model_key, resolved_revisions
 from divmon.recipes.state import EARLIER, read_state
 from divmon.recipes.validate import prompts_file
 
@@ -25,7 +24,6 @@ HASHED = 1
 _UNHASHED = ("name", "path", "text", "description", "hardware", "shipped")
 # A tokenizer's folder may hold a model too (the shipped one, say), which is not what it is named for.
 _NOT_TOKENIZERS = ("*.safetensors", "*.bin", "*.pt", "config.json", "generation_config.json", "*.index.json", "*.md")
-_SAMPLED = 1 << 20
 
 Status = Literal["absent", "complete", "interrupted", "changed"]
 
@@ -121,13 +119,20 @@ class Plan:
     stages: Sequence[Stage]
     seed: int
     smoke: bool = False
+    _revisions: dict[str, dict[str, str]] = field(default_factory=dict)
     _data: dict[str, StageData] = field(default_factory=dict)
     _hashes: dict[str, str] = field(default_factory=dict)
 
+    def revisions(self, stage: Stage) -> dict[str, str]:
+        """Which commits of the hub the stage reads: those that an earlier run of it used."""
+        if stage.name not in self._revisions:
+            self._revisions[stage.name] = resolved_revisions(stage.recipe, read_state(stage.folder).get("revisions"))
+        return self._revisions[stage.name]
+
     def data(self, stage: Stage) -> StageData:
-        """The stage's data, with the revisions that an earlier run of it used."""
+        """The stage's data, of those commits."""
         if stage.name not in self._data:
-            revisions = resolved_revisions(stage.recipe, read_state(stage.folder).get("revisions"))
+            revisions = self.revisions(stage)
             self._data[stage.name] = StageData(stage.recipe, self.seed, smoke=self.smoke, revisions=revisions)
         return self._data[stage.name]
 
@@ -149,6 +154,7 @@ class Plan:
                 "seed": self.seed,
                 "smoke": self.smoke,
                 "files": files_digest(stage),
+                "model": self.revisions(stage).get(model_key(recipe) or ""),
                 "data": self.data(stage).digest() if stage.trains else None,
                 "parent": self.content_hash(stage.parent) if stage.parent else None,
             }
@@ -192,38 +198,13 @@ def files_digest(stage: Stage) -> dict[str, str]:
     """Digests of the files beside a recipe that it names."""
     recipe, found = stage.recipe, {}
     if recipe.chat_template:
-        found["chat_template"] = _digest_of(recipe.local(recipe.chat_template))
+        found["chat_template"] = path_fingerprint(recipe.local(recipe.chat_template))
     if (prompts := prompts_file(recipe)) is not None:
-        found["prompts"] = _digest_of(prompts)
+        found["prompts"] = path_fingerprint(prompts)
     if recipe.model and recipe.local(recipe.model).is_dir():
-        found["model"] = _digest_of(recipe.local(recipe.model))
+        found["model"] = path_fingerprint(recipe.local(recipe.model))
     if recipe.tokenizer and recipe.local(recipe.tokenizer).is_dir():
-        found["tokenizer"] = _digest_of(recipe.local(recipe.tokenizer), leave=_NOT_TOKENIZERS)
+        found["tokenizer"] = path_fingerprint(recipe.local(recipe.tokenizer), leave=_NOT_TOKENIZERS)
     if recipe.shipped and not stage.trains:
         found["shipped"] = recipe.shipped["sha256"].lower()
     return found
-
-
-def _digest_of(path: Path, leave: Sequence[str] = ()) -> str:
-    """Digest of a file, or of all files of a folder; of large ones their size, beginning and end.
-
-    Args:
-        path: The file or folder.
-        leave: Patterns of names that do not count.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    try:
-        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-        files = [file for file in files if not any(file.match(pattern) for pattern in leave)]
-        for file in files:
-            size = file.stat().st_size
-            name = str(file.relative_to(path)) if path.is_dir() else ""
-            digest.update(f"{name}\0{size}\0".encode())
-            with file.open("rb") as stream:
-                digest.update(stream.read(_SAMPLED))
-                if size > _SAMPLED:
-                    stream.seek(-min(_SAMPLED, size - _SAMPLED), os.SEEK_END)
-                    digest.update(stream.read())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
-    return digest.hexdigest()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import datetime
 from collections.abc import Sequence
 
+from divmon.launched import connected
 from divmon.recipes.configs import build_config, check_sections, lora_config
 from divmon.recipes.options import RunOptions
 from divmon.recipes.plan import Plan, Stage, order
@@ -13,7 +14,6 @@ from divmon.recipes.quiet import quiet_libraries
 from divmon.recipes.recipe import Recipe
 from divmon.recipes.stage import StageRunner
 from divmon.recipes.trainer import rewards
-from divmon.trainer.seam import TrainerProcesses
 
 
 def run_recipes(recipes: Sequence[Recipe], options: RunOptions, reporter: Reporter | None = None) -> list[Stage]:
@@ -31,7 +31,7 @@ def run_recipes(recipes: Sequence[Recipe], options: RunOptions, reporter: Report
         InputError: For a recipe that cannot work, before anything runs where that can be told.
         StageError: If a stage fails; the stages before it stay complete, and running again goes on.
     """
-    processes = _start_processes()
+    processes = connected(_patience(recipes))
     if processes.index or reporter is None:
         reporter = Silent()
     stages = order(recipes, options.output_dir.resolve(), from_scratch=options.from_scratch)
@@ -56,12 +56,7 @@ def _check(stage: Stage, options: RunOptions) -> None:
         rewards(stage.recipe)
 
 
-def _start_processes() -> TrainerProcesses:
-    """The processes of the launcher, if there is one, connected."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return TrainerProcesses(0, 1)
-    import torch
-    from accelerate import PartialState
-
-    state = PartialState(cpu=not torch.accelerator.is_available())
-    return TrainerProcesses(state.process_index, state.num_processes)
+def _patience(recipes: Sequence[Recipe]) -> datetime.timedelta:
+    """How long one process waits for another: the longest ``ddp_timeout`` of the recipes, else transformers' own."""
+    given = [found for recipe in recipes if isinstance(found := recipe.settings.get("ddp_timeout"), int)]
+    return datetime.timedelta(seconds=max(given, default=1800))

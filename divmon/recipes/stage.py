@@ -109,7 +109,8 @@ class StageRunner:
         known = read_state(self.folder)
         trained = bool(known.get("trained")) and (self.folder / MODEL).is_dir()
         checkpoint = None if trained else last_checkpoint(self.folder, self.recipe)
-        self._state = self._record(known) | {"trained": trained}
+        kept = {"commit": known["commit"]} if trained and "commit" in known else {}
+        self._state = self._record(known) | {"trained": trained} | kept
         write_state(self.folder, self._state)
         self.reporter.begin(name, self.number, self.count, self._what(trained, checkpoint))
         return _Task(stage.trains and not trained, checkpoint, self._state["revisions"])
@@ -137,7 +138,7 @@ class StageRunner:
             "recipe": {"path": str(self.recipe.path), "text": self.recipe.text},
             "config": config,
             "data": data.digest() if data else None,
-            "revisions": data.revisions if data else {},
+            "revisions": self.plan.revisions(stage),
             "packages": package_versions(),
             "git": git_state(self.recipe.folder),
             "processes": self.processes.count,

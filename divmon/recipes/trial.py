@@ -93,7 +93,7 @@ def train_a_step(recipe: Recipe, config: Any, tokenizer: Any, dataset: Any) -> s
             weights=Weights(str(weights)),
         )
         if recipe.trainer == "grpo":
-            trainer.reward_funcs = [_spread(function) for function in trainer.reward_funcs]
+            trainer.reward_funcs = [spread(function) for function in trainer.reward_funcs]
         before = {key: value.detach().clone() for key, value in _trained(trainer.model)}
         trainer.train()
         rows = [row for row in trainer.state.log_history if "loss" in row]
@@ -156,10 +156,12 @@ def _trained(model: Any) -> list[tuple[str, Any]]:
     return [(key, value) for key, value in model.named_parameters() if value.requires_grad]
 
 
-def _spread(function: Callable[..., Sequence[float | None]]) -> Callable[..., list[float]]:
-    def spread(*, completions: Sequence[Any], **given: Any) -> list[float]:
+def spread(function: Callable[..., Sequence[float | None]]) -> Callable[..., list[float]]:
+    """A reward function whose scores differ, since a random model earns nothing and would have no gradient."""
+
+    def spread_scores(*, completions: Sequence[Any], **given: Any) -> list[float]:
         scores = function(completions=completions, **given)
         return [(score or 0.0) + 0.01 * number for number, score in enumerate(scores)]
 
-    spread.__name__ = function.__name__
-    return spread
+    spread_scores.__name__ = function.__name__
+    return spread_scores

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from divmon.comparison import comparison_problems
+from divmon.launched import own_device
 from divmon.ledger import FOLDER, Ledger
 from divmon.measurement import Measurement
 from divmon.monitor import Monitor
@@ -25,7 +26,7 @@ from divmon.recipes.progress import Reporter, StageProgress
 from divmon.recipes.trainer import build_trainer, monitor_callback, train
 from divmon.recipes.validate import monitor_options
 from divmon.recording import new_run_id, record_outcome
-from divmon.trainer.baseline import baseline_of_run
+from divmon.trainer.baseline import baseline_of_run, rows_of_run
 from divmon.trainer.seam import TrainerProcesses
 
 LOG = "train.jsonl"
@@ -106,20 +107,22 @@ class StageWork:
         given = settings.get("prompts")
         prompts = (PromptSet.bundled() if given is None else PromptSet.of(given)).take(checked.num_prompts)
         baseline, run_id, step = self.processes.decide(lambda: self._filed_under(steps))
+        rows = self._rows_of(baseline) if self.processes.index == 0 else ()
         with loaded_whole():
             model = load_model(recipe, ends_with(self.stage), None, self.options.seed)
         commit = _commit(model)
-        model = model.to(_device()).eval()
+        model = model.to(own_device()).eval()
         outcome = Monitor(prompts, checked).measure(
             model,
             last_tokenizer(self.stage),
             run_id=run_id,
             step=step,
             baseline=baseline,
+            baseline_rows=rows,
             processes=self.processes,
         )
         if self.processes.index == 0:
-            record_outcome(outcome, folder, checked, baseline)
+            record_outcome(outcome, folder, checked, baseline, rows)
             for problem in comparison_problems(outcome.measurement, baseline) if baseline else ():
                 self.reporter.note(f"  {self.stage.name}: {problem}")
         del model
@@ -136,6 +139,14 @@ class StageWork:
             return baseline, new_run_id(), 0
         return found.baseline or baseline, found.run_id, steps
 
+    def _rows_of(self, baseline: Measurement | None) -> tuple[Mapping[str, Any], ...]:
+        """The completions of the baseline, which is the root's unless that was measured again meanwhile."""
+        root = self.stage.root.folder
+        at_root = None if baseline is None else baseline_of_run(root)
+        if baseline is None or at_root is None or (baseline.run_id, baseline.step) != (at_root.run_id, at_root.step):
+            return ()
+        return rows_of_run(str(root))
+
 
 def _write_log(history: Sequence[dict[str, Any]], path: Path) -> None:
     path.write_text("".join(json.dumps(row, default=str) + "\n" for row in history), encoding="utf-8")
@@ -148,13 +159,6 @@ def _finish_reporting(config: Any) -> None:
 
         if wandb.run is not None:
             wandb.finish()
-
-
-def _device() -> Any:
-    import torch
-    from accelerate import PartialState
-
-    return PartialState(cpu=not torch.accelerator.is_available()).device
 
 
 def _free() -> None:

@@ -85,6 +85,7 @@ class Chart:
         about: What it shows, in a few words.
         views: By name: ``kept`` and ``values`` of a metric, ``values`` of anything else.
         events: What is marked on the time line.
+        names: Where there are no steps: what stands below each place, 0 for the first. Else empty.
     """
 
     id: str
@@ -92,6 +93,7 @@ class Chart:
     about: str
     views: Mapping[str, View]
     events: tuple[Event, ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -108,13 +110,13 @@ class Table:
 
 
 def table_of(chart: Chart) -> Table:
-    """A row a run and step; in each view the value, and its interval where there is one."""
+    """A row a run and step, or a name; in each view the value, and its interval where there is one."""
     lines: dict[str, dict[str, Line]] = {}
     for key, view in chart.views.items():
         for line in view.lines:
             lines.setdefault(line.name, {})[key] = line
     several = len(lines) > 1
-    columns: list[str] = ["run"] * several + ["step"]
+    columns: list[str] = [""] if chart.names else ["run"] * several + ["step"]
     for view in chart.views.values():
         columns.append(view.label)
         if any(line.low for line in view.lines):
@@ -122,7 +124,7 @@ def table_of(chart: Chart) -> Table:
     rows = []
     for name, by_view in lines.items():
         for step in sorted({x for line in by_view.values() for x in line.x}):
-            cells = [name] * several + [f"{step:,}"]
+            cells = [chart.names[step]] if chart.names else [name] * several + [f"{step:,}"]
             for key, view in chart.views.items():
                 cells += _cells(by_view.get(key), step, view, any(line.low for line in view.lines))
             rows.append(tuple(cells))

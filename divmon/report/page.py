@@ -12,14 +12,15 @@ from typing import Any
 
 import divmon
 from divmon.metrics import KNOWN, NAMES
+from divmon.reading import counted
 from divmon.report import paper, summary
 from divmon.report.bounds import MOST_ALERTS, MOST_GAPS, MOST_OF_A_NAME
 from divmon.report.changes import Changes, metric_choices
 from divmon.report.chart import table_of
-from divmon.report.curves import accuracy_charts, apart_within, metric_charts, soundness_charts
+from divmon.report.curves import accuracy_charts, apart_within, metric_charts, soundness_charts, soundness_rows
 from divmon.report.origin import origin_of
 from divmon.report.quality import DETAILS, quality_of
-from divmon.report.runs import COMPLETIONS, Grouping, NamedRun, grouped, metrics_of
+from divmon.report.runs import COMPLETIONS, Grouping, NamedRun, compared, grouped, metrics_of, without_steps
 from divmon.report.said import Said, said
 from divmon.report.stages import Stages
 from divmon.report.text import cut, embedded, visible
@@ -123,12 +124,15 @@ def _context(
         "stage_tables": stages.tables() if stages else [],
         "no_stages": no_stages,
         "charts": [(chart, table_of(chart)) for chart in charts],
+        "sound_rows": soundness_rows(runs[0]) if single else [],
         "sound_charts": [(chart, table_of(chart)) for chart in sound],
         "quality": quality,
         "loss_charts": [(chart, table_of(chart)) for chart in loss_charts],
         "loss_columns": DETAILS,
         "votes": votes,
         "curve_notes": _curve_notes(runs, metrics),
+        "stepless": without_steps(runs),
+        "compared": any(map(compared, runs)),
         "event_kinds": {event.kind for chart in charts for event in chart.events},
         "lineages": [(name, _title(name)) for name in paper.LINEAGES],
         "lineage": paper.likely_lineage(runs),
@@ -150,10 +154,15 @@ def _context(
         },
     }
     there = {"summary", "origin", *(["stages"] if stages else []), *(["curves"] if charts else [])}
-    there |= {name for name, value in (("sound", sound), ("alerts", alerts or gaps), ("where", where)) if value}
+    there |= {
+        name
+        for name, value in (("sound", sound or context["sound_rows"]), ("alerts", alerts or gaps), ("where", where))
+        if value
+    }
     there |= {"quality"} if quality or votes else set()
     there |= {"prompts"} if changes else set()
-    context["sections"] = [(id_, name) for id_, name in _SECTIONS.items() if id_ in there]
+    titles = _SECTIONS | ({"curves": "Side by side"} if context["stepless"] else {})
+    context["sections"] = [(id_, name) for id_, name in titles.items() if id_ in there]
     return context
 
 
@@ -169,9 +178,8 @@ def _facts(runs: Sequence[NamedRun]) -> list[str]:
     return [
         named.name,
         *([f"model {cut(paper.short_name(str(model)), MOST_OF_A_NAME)}"] if model else []),
-        f"{len(steps):,} measurement{'s' * (len(steps) != 1)}, step {steps[0]:,}"
-        + (f" to {steps[-1]:,}" if len(steps) > 1 else ""),
-        f"{len(last.prompts.ids):,} prompts" + (f" × {samples} completions" if samples else ""),
+        f"{counted(len(steps), 'measurement')}, step {steps[0]:,}" + (f" to {steps[-1]:,}" if len(steps) > 1 else ""),
+        counted(len(last.prompts.ids)) + (f" × {samples} completions" if samples else ""),
         f"measured until {str(last.time)[:16].replace('T', ' ')} UTC",
     ]
 

@@ -6,13 +6,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from divmon import stats
 from divmon.metrics import NAMES
 from divmon.quality import paper
 from divmon.quality.decomposition import METRICS, Decomposition, Estimate, decompose, decomposition_problem
+from divmon.reading import counted
 from divmon.report.bounds import MOST_GROUPS, MOST_OF_A_NAME, thinned
 from divmon.report.chart import Chart, Line, Unit, View, interval, whole, written
 from divmon.report.curves import points
-from divmon.report.runs import NamedRun, grouped
+from divmon.report.runs import NamedRun, grouped, without_steps
 from divmon.report.summary import Cell
 from divmon.report.text import cut
 
@@ -86,9 +88,13 @@ def quality_of(runs: Sequence[NamedRun]) -> Quality | None:
     return Quality(
         rows=tuple(rows[:MOST_GROUPS]),
         details=tuple(details[: 2 * MOST_GROUPS]),
-        charts=tuple(c for c in loss_charts([named for named in runs if named.name in found]) if not c.empty),
+        charts=() if without_steps(runs) else _charts([named for named in runs if named.name in found]),
         notes=tuple(notes),
     )
+
+
+def _charts(runs: Sequence[NamedRun]) -> tuple[Chart, ...]:
+    return tuple(chart for chart in loss_charts(runs) if not chart.empty)
 
 
 def loss_charts(runs: Sequence[NamedRun]) -> Iterator[Chart]:
@@ -150,14 +156,15 @@ def _by_task(loss: Decomposition) -> Iterator[tuple[str, Decomposition]]:
 
 def _row(run: str, task: str, loss: Decomposition) -> Row:
     before, now = (written(share, "percent") for share in loss.accuracy)
+    told = loss.prompts >= stats.FEWEST_PROMPTS
     right = f", {before} → {now} right" if loss.prompts else ""
     return Row(
         run=run,
         task=cut(task, MOST_OF_A_NAME),
-        counted=f"{loss.prompts} of {loss.of} prompts{right}",
+        counted=f"{loss.prompts} of {counted(loss.of)}{right}",
         cells=(
-            _cell(loss.total, "number", True),
-            _cell(loss.genuine, "number", True),
+            _cell(loss.total, "number", told),
+            _cell(loss.genuine, "number", told),
             _cell(loss.quality_control, "number", False),
             _cell(loss.share, "percent", False),
         ),

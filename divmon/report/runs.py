@@ -86,6 +86,16 @@ def metrics_of(runs: Sequence[NamedRun]) -> list[str]:
     return [metric for metric in KNOWN if metric in found]
 
 
+def without_steps(runs: Sequence[NamedRun]) -> bool:
+    """Whether no run has more than one measurement, so that nothing goes over steps: evaluations."""
+    return all(len(named.run.measurements) < 2 for named in runs)
+
+
+def compared(named: NamedRun) -> bool:
+    """Whether any measurement of a run has another one to count from: else it is a baseline, with values alone."""
+    return any(measurement.baseline for measurement in named.run.measurements)
+
+
 def grouped(runs: Sequence[NamedRun], metric: str) -> Grouping:
     """Sort runs by whether ``metric``, ``accuracy`` or `COMPLETIONS` can be compared at their last measurement.
 

@@ -11,8 +11,10 @@ from divmon import lineage, lineage_report
 from divmon.errors import InputError
 from divmon.lineage import Attribution
 from divmon.metrics import NAMES
+from divmon.reading import too_few
 from divmon.report.chart import written
 from divmon.report.runs import NamedRun
+from divmon.stats import FEWEST_PROMPTS
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ def _cell(row: Any) -> str:
         return "–"
     sign = "" if row["part"] == "retained" else "+"
     low, high = row["low"], row["high"]
+    if low == low and row["prompts"] < FEWEST_PROMPTS:
+        return f"{row['percent']:{sign}.0f} ({too_few(row['prompts'])})"
     if low != low:
         return f"{row['percent']:{sign}.0f}" if row["percent"] == row["percent"] else "–"
     return f"{row['percent']:{sign}.0f} [{low:{sign}.0f}, {high:{sign}.0f}]"
@@ -131,4 +135,4 @@ def _beside(row: Any) -> str:
 
 
 def _title(name: str) -> str:
-    return lineage_report.TITLES.get(name, name)
+    return lineage_report.TITLES.get(name, name) or "the runs"

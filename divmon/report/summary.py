@@ -13,10 +13,10 @@ import numpy as np
 from divmon import stats
 from divmon.measurement import UNMEASURED, Measurement, MetricSummary
 from divmon.metrics import AXES, NAMES
-from divmon.reading import verdict
+from divmon.reading import measured, too_few, verdict
 from divmon.report.bounds import MOST_GROUPS, MOST_OF_A_NAME
 from divmon.report.chart import Unit, interval, written
-from divmon.report.runs import NamedRun, baseline_values
+from divmon.report.runs import NamedRun, baseline_values, compared
 from divmon.report.text import cut
 
 _BAR = 1.4  # the fraction retained at the right end of a bar
@@ -29,7 +29,7 @@ class Tile:
     Attributes:
         name: The metric.
         axis: What it measures.
-        kept: The fraction retained, written.
+        kept: The fraction retained, written; of a baseline its mean.
         interval: Its interval, written; empty for none.
         values: The means before and now.
         lowest: The lowest fraction on the way and its step, where it is lower than the last.
@@ -68,7 +68,7 @@ def tiles(named: NamedRun) -> list[Tile]:
 def _tile(named: NamedRun, metric: str, summary: MetricSummary) -> Tile:
     baseline = named.run.baseline
     before = baseline.metrics.get(metric, UNMEASURED).mean if baseline else math.nan
-    counted = named.last is not baseline
+    counted = bool(named.last and named.last.baseline)
     low, high = summary.retained_interval
     history = [
         (measurement.metrics[metric].retained, measurement.step)
@@ -83,17 +83,15 @@ def _tile(named: NamedRun, metric: str, summary: MetricSummary) -> Tile:
         "same": "no change can be told",
         "unknown": "not comparable with the baseline" if counted else "the baseline",
     }
-    if math.isfinite(summary.retained) and math.isnan(low):
-        said["unknown"] = "too few prompts for an interval"
+    if counted and math.isfinite(summary.retained):
+        said["unknown"] = too_few(measured(summary.per_prompt)) or "no interval"
     kept = summary.retained if counted else math.nan
     return Tile(
         name=NAMES[metric],
         axis=AXES[metric],
-        kept=written(kept, "percent"),
+        kept=written(kept, "percent") if counted else written(summary.mean, "number"),
         interval=interval(low, high, "percent") if math.isfinite(low) and counted else "",
-        values=f"{written(before, 'number')} → {written(summary.mean, 'number')}"
-        if counted
-        else written(summary.mean, "number"),
+        values=f"{written(before, 'number')} → {written(summary.mean, 'number')}" if counted else "",
         lowest=f"{written(worst, 'percent')} at step {step:,}" if worst < min(kept, 1.0) - 0.005 else "",
         state=state,
         said=said[state],
@@ -106,9 +104,11 @@ def _tile(named: NamedRun, metric: str, summary: MetricSummary) -> Tile:
 
 
 def state_of(summary: MetricSummary) -> str:
-    """``lost`` or ``rose`` where the whole interval is on one side of 1, ``same`` where not, ``unknown`` without it."""
+    """``lost`` or ``rose`` where the whole interval is on one side of 1, ``same`` where not, ``unknown`` without it or
+    with too few prompts.
+    """
     low, high = summary.retained_interval
-    if math.isnan(low) or math.isnan(high):
+    if math.isnan(low) or math.isnan(high) or too_few(measured(summary.per_prompt)):
         return "unknown"
     return "lost" if high < 1 else "rose" if low > 1 else "same"
 
@@ -135,8 +135,10 @@ def run_row(named: NamedRun, metrics: Sequence[str], apart: Collection[str]) -> 
         found = [(m.metrics.get(metric, UNMEASURED), m.step) for m in measurements]
         known = [(summary.retained, step) for summary, step in found if math.isfinite(summary.retained)]
         worst, step = min(known, default=(math.nan, 0))
-        lowest = f"{written(worst, 'percent')} at step {step:,}" if known else ""
-        cells.append({"last": cell(last.metrics.get(metric, UNMEASURED)), "lowest": lowest, "apart": metric in apart})
+        lowest = f"{written(worst, 'percent')} at step {step:,}" if known and len(measurements) > 1 else ""
+        summary = last.metrics.get(metric, UNMEASURED)
+        shown = cell(summary) if compared(named) else Cell(written(summary.mean, "number"), "the baseline", "unknown")
+        cells.append({"last": shown, "lowest": lowest, "apart": metric in apart})
     return {
         "name": named.name,
         "measurements": len(measurements),
@@ -225,8 +227,14 @@ def _group_row(
             continue
         now = np.array([values[place] for place in chosen], dtype=float)
         then = np.array([before.get(last.prompts.keys[place], math.nan) for place in chosen], dtype=float)
-        kept = stats.retained(now, then)
-        cells.append(cell(MetricSummary(stats.mean(now), retained=kept.fraction, retained_interval=kept.interval)))
+        kept, values = stats.retained(now, then), tuple(now.tolist())
+        cells.append(
+            cell(
+                MetricSummary(
+                    stats.mean(now), retained=kept.fraction, retained_interval=kept.interval, per_prompt=values
+                )
+            )
+        )
     accuracy = last.accuracy
     shares = [accuracy.per_prompt[place] for place in chosen] if accuracy and accuracy.per_prompt else []
     unit: Unit = "percent"

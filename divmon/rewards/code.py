@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from divmon.checks import as_count, as_flag
@@ -61,8 +61,10 @@ class Code(ByVerifier):
         return verifier == "code"
 
     def scored(self, rows: Sequence[Any]) -> Iterable[float | InputError]:
-        """As `ByVerifier.scored`, several rows at a time."""
-        from divmon.sandbox.run import default_workers
+        """As `ByVerifier.scored`, several rows at a time; of rows that say the same one."""
+        from divmon.sandbox.pool import finished
 
-        with ThreadPoolExecutor(self.workers or default_workers()) as pool:
-            return list(pool.map(self.score, rows))
+        keys = [(repr(row.prompt), repr(row.completion), repr(row.ground_truth)) for row in rows]
+        jobs = {key: partial(self.score, row) for key, row in zip(keys, rows, strict=True)}
+        scores = dict(finished(jobs, self.workers))
+        return [scores[key] for key in keys]

@@ -20,6 +20,7 @@ from divmon.sampling.generate import BatchGenerator, Completion
 from divmon.sampling.guard import untouched
 from divmon.sampling.likelihood import mean_logprobs
 from divmon.sampling.render import RenderedPrompt, tokenizer_of
+from divmon.sampling.room import rows_that_fit
 from divmon.sampling.settings import SamplingSettings
 
 logger = logging.getLogger(__name__)
@@ -211,7 +212,8 @@ def _sample_share(
     by_length = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index].token_ids), index))
     mine = by_length[processes.index :: processes.count]
     share = [prompts[index] for index in mine]
-    batches = pack([len(p.token_ids) for p in share], settings.samples, settings.token_limit, settings.batch_tokens)
+    lengths = [len(prompt.token_ids) for prompt in share]
+    batches = pack(lengths, settings.samples, settings.token_limit, _most_tokens(model, lengths, settings, synced))
     # Before the first forward pass: from then on, a sharded model's own collectives are all that may be in flight.
     idle = max(processes.gather([len(batches)])) - len(batches) if synced else 0
     rows: dict[tuple[int, int], Completion] = {}
@@ -247,6 +249,18 @@ def _sample_share(
         rows = _with_base_likelihood(model, generator.pad_id, share, rows)
     completions = {index: tuple(rows[place, k] for k in range(settings.samples)) for place, index in enumerate(mine)}
     return _Local(completions, len(batches), largest, halvings, generator.share_prefill)
+
+
+def _most_tokens(model: Any, lengths: Sequence[int], settings: SamplingSettings, synced: bool) -> int:
+    """``batch_tokens``, or less where the accelerator has no room for so many.
+
+    A batch that outgrows the memory does so late, when most of its tokens are there, and all that is lost.
+    """
+    if synced or not lengths:  # what a sharded model leaves free is not known before its layers are gathered
+        return settings.batch_tokens
+    width = max(lengths) + settings.token_limit
+    rows = rows_that_fit(model, width)
+    return settings.batch_tokens if rows is None else min(settings.batch_tokens, rows * width)
 
 
 def _silent(done: int, total: int) -> None:

@@ -151,6 +151,7 @@ _SOCKET = (41, 198)
 _TGKILL = (234, 131)
 _PRLIMIT64 = (302, 261)
 _OPEN, _OPENAT = (2, None), (257, 56)
+_FCNTL, _IOCTL = (72, 25), (16, 29)
 
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
@@ -158,6 +159,9 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NEW_NAMESPACES = 0x7E020080  # CLONE_NEW... of every kind
 _WRITING = 0o3 | 0o100 | 0o1000  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC
 _AF_UNIX = 1
+# Whom the kernel signals when something can be read: any process of the same user, where there is no namespace.
+_F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15
+_FIOSETOWN, _SIOCSPGRP = 0x8901, 0x8902
 
 
 def supported() -> bool:
@@ -189,6 +193,8 @@ def sandbox_filter(level: str, pid: int) -> bytes:
     else:
         calls |= _WITHOUT_NAMESPACES
         conditions += [(_TGKILL, 0, _EQUAL, pid, False), (_PRLIMIT64, 0, _EQUAL, 0, False)]
+        conditions += [(_FCNTL, 1, _EQUAL, command, True) for command in (_F_SETOWN, _F_SETSIG, _F_SETOWN_EX)]
+        conditions += [(_IOCTL, 1, _EQUAL, command, True) for command in (_FIOSETOWN, _SIOCSPGRP)]
     if level == "seccomp":
         calls |= _WITHOUT_LANDLOCK
         conditions += [(_OPEN, 1, _ANY_BIT, _WRITING, True), (_OPENAT, 2, _ANY_BIT, _WRITING, True)]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from divmon.alerts import Alert
+from divmon.errors import in_a_line
 from divmon.measurement import Measurement
 
 if TYPE_CHECKING:
@@ -86,7 +87,17 @@ class Sinks:
             for kind in type(callback).__mro__:
                 if kind.__name__ in _OF_CALLBACK:
                     module, name = _OF_CALLBACK[kind.__name__]
-                    sinks.append(getattr(importlib.import_module(module), name)(callback))
+                    try:
+                        sinks.append(getattr(importlib.import_module(module), name)(callback))
+                    except Exception as error:  # a backend's library that moved a name, say
+                        if strict:
+                            raise
+                        logger.warning(
+                            "divmon: %s gets the scalars only: what divmon shows beside them cannot be made (%s). Mend "
+                            "or update the backend's library.",
+                            kind.__name__.removesuffix("Callback"),
+                            in_a_line(error),
+                        )
         return cls(sinks, strict=strict)
 
     def measured(self, view: View) -> None:

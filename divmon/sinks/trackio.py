@@ -15,6 +15,7 @@ A table has at most 32 completions of 8 prompts, less than 40,000 characters, wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -93,4 +94,5 @@ def report(alert: Alert) -> str:
 
 def in_line(text: str) -> str:
     """Text as one line in which Trackio's Markdown finds no mark-up."""
-    return " ".join(cut(text, LINE_CHARACTERS).split()).replace("`", "'").replace("**", "* *")
+    plain = " ".join(cut(text, LINE_CHARACTERS).split()).replace("`", "'")
+    return re.sub(r"\*(?=\*)", "* ", plain)

@@ -6,7 +6,7 @@ import logging
 import os
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,10 +93,25 @@ def names_tasks(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The prompts of tasks, and where they come from in words."""
+    """The prompts of tasks.
+
+    Attributes:
+        prompts: The prompts, task by task.
+        origins: Task -> where its prompts come from, in words.
+        samples: The tasks whose prompts are the sample that divmon ships, asked for or in place of the data set.
+    """
 
     prompts: tuple[Prompt, ...]
-    source: str
+    origins: Mapping[str, str]
+    samples: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """Where the prompts come from, in words: tasks of one origin together."""
+        together: dict[str, list[str]] = {}
+        for name, origin in self.origins.items():
+            together.setdefault(origin, []).append(name)
+        return "; ".join(f"{', '.join(names)}: {origin}" for origin, names in together.items())
 
 
 def load_tasks(
@@ -119,16 +134,19 @@ def load_tasks(
     if per_task is not None and (not isinstance(per_task, int) or isinstance(per_task, bool) or per_task < 1):
         raise InputError(f"per_task: expected a whole number of at least 1, got {per_task!r}.")
     prompts: list[Prompt] = []
-    origins: dict[str, list[str]] = {}
+    origins: dict[str, str] = {}
+    samples: list[str] = []
     replaced: list[str] = []
     for asked in asked_for(names):
         task = asked.task
         source = rows_of(task, sample=asked.sample, folder=folder)
         chosen = _choose(task, source, per_task or task.count, seed)
         prompts += chosen
-        origins.setdefault(source.origin, []).append(task.name)
-        if source.sample and not asked.sample:
-            replaced.append(task.name)
+        origins[task.name] = source.origin
+        if source.sample:
+            samples.append(task.name)
+            if not asked.sample:
+                replaced.append(task.name)
         _say_unverified(task, chosen)
     if replaced:
         logger.warning(
@@ -138,7 +156,7 @@ def load_tasks(
             "s" * (len(replaced) > 1),
             why_unreachable(),
         )
-    return Loaded(tuple(prompts), "; ".join(f"{', '.join(found)}: {origin}" for origin, found in origins.items()))
+    return Loaded(tuple(prompts), origins, tuple(samples))
 
 
 def _choose(task: Task, source: Rows, count: int, seed: int) -> list[Prompt]:

@@ -134,7 +134,15 @@ def assemble(code: str, tests: CodeTests) -> str:
     if not tests.prompt:
         return code
     defined = re.search(rf"^(?:async[ ]+)?(?:def|class)[ ]+{re.escape(tests.entry_point)}\b", code, re.MULTILINE)
-    return f"{tests.prompt}\n\n{code}" if defined else f"{tests.prompt}{code}"
+    if defined:
+        return f"{tests.prompt}\n\n{code}"
+    # One that lost the white space at its beginning, as after a think block, goes on where the prompt stands.
+    last = tests.prompt.rstrip().rpartition("\n")[2]
+    lost = not _BEGINS_ANEW.match(code)
+    return f"{tests.prompt}{last[: len(last) - len(last.lstrip())] if lost else ''}{code}"
+
+
+_BEGINS_ANEW = re.compile(r"\s|(?:async\s+def|def|class|if\s+__name__)\b|@")
 
 
 def same_output(given: str, wanted: str) -> bool:

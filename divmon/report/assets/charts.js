@@ -1,4 +1,4 @@
-// Line charts over steps. A chart is a slider: arrow keys walk along the steps and the value is read out.
+// Charts over steps, or of values side by side where there are none. A chart is a slider: arrow keys walk along the steps and the value is read out.
 const DASHES = ["", "7 4", "2 4", "9 3 2 3", "", "5 3", "3 3"];
 const COLOURS = 7;
 
@@ -45,6 +45,14 @@ function bandPath(line, x, y) {
   return path;
 }
 
+// Intervals as bars with ends.
+function whiskers(line, x, y) {
+  return line.x.map((at, place) => {
+    const low = line.low[place], high = line.high[place];
+    return known(low) && known(high) ? `M${x(at)},${y(low)}V${y(high)}M${x(at) - 4},${y(low)}h8M${x(at) - 4},${y(high)}h8` : "";
+  }).join("");
+}
+
 // Labels at the right end, moved apart where they would cover each other.
 function placed(levels, y, top, bottom) {
   const labels = levels.map((level) => ({ ...level, at: y(level.y) })).sort((a, b) => a.at - b.at);
@@ -76,19 +84,20 @@ class StepChart {
     const levels = view.levels?.[this.page.levels] ?? [];
     const width = Math.max(200, this.holder.clientWidth), height = 208;
     this.steps = [...new Set(lines.flatMap((line) => line.x))].sort((a, b) => a - b);
-    const events = chart.events ?? [];
+    const events = chart.names.length ? [] : chart.events ?? [];
     const [low, high] = this.range(view, lines, levels);
     const marks = ticks(low, high, 4).filter((value) => value <= high);
     const names = tickNames(marks, view.unit), left = 11 + 6.8 * Math.max(...names.map((name) => name.length));
     const box = { left, right: width - (levels.length ? 10 + 6.9 * Math.max(...levels.map((level) => `${level.label} ${written(level.y, view.unit)}`.length)) : 10), top: 12, bottom: height - 24 };
     const first = Math.min(this.steps[0], ...events.map((event) => event.x));
     const last = Math.max(this.steps.at(-1), ...events.map((event) => event.x));
-    const x = (step) => (first === last ? (box.left + box.right) / 2 : box.left + ((step - first) / (last - first)) * (box.right - box.left));
+    const apart = chart.names.length > 0, room = (box.right - box.left) / this.steps.length;
+    const x = (step) => apart ? box.left + (this.steps.indexOf(step) + 0.5) * room : (first === last ? (box.left + box.right) / 2 : box.left + ((step - first) / (last - first)) * (box.right - box.left));
     const y = (value) => box.bottom - ((value - low) / (high - low)) * (box.bottom - box.top);
     Object.assign(this, { lines, x, y, box, events, levels });
 
     const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, tabindex: 0, role: "slider",
-      "aria-label": `${chart.title} over steps`, "aria-orientation": "horizontal",
+      "aria-label": apart ? `${chart.title} side by side` : `${chart.title} over steps`, "aria-orientation": "horizontal",
       "aria-valuemin": this.steps[0], "aria-valuemax": this.steps.at(-1), "aria-valuenow": this.steps.at(-1),
       "aria-valuetext": this.words(this.steps.length - 1).join("; ") });
     for (const [place, value] of marks.entries()) {
@@ -96,7 +105,11 @@ class StepChart {
         svg("text", { x: box.left - 6, y: y(value) + 3.5, "text-anchor": "end" }, names[place]));
     }
     root.append(svg("line", { class: "axis", x1: box.left, x2: box.right, y1: box.bottom, y2: box.bottom }));
-    for (const step of ticks(first, last, Math.max(2, Math.floor((box.right - box.left) / 70))).filter(Number.isInteger)) {
+    for (const step of apart ? this.steps : []) {
+      const name = chart.names[step], most = Math.max(3, Math.floor(room / 6.4));
+      root.append(svg("text", { x: x(step), y: height - 8, "text-anchor": "middle" }, name.length > most ? `${name.slice(0, most - 1)}…` : name, svg("title", {}, name)));
+    }
+    for (const step of apart ? [] : ticks(first, last, Math.max(2, Math.floor((box.right - box.left) / 70))).filter(Number.isInteger)) {
       if (step < first || step > last) continue;
       root.append(svg("text", { x: x(step), y: height - 8, "text-anchor": "middle" }, step.toLocaleString("en-US")));
     }
@@ -104,7 +117,7 @@ class StepChart {
       root.append(svg("line", { class: "level", x1: box.left, x2: box.right, y1: y(label.y), y2: y(label.y) }),
         svg("text", { x: box.right + 5, y: label.at + 3.5 }, `${label.label} ${written(label.y, view.unit)}`));
     }
-    for (const line of lines) if (line.low.length) root.append(svg("path", { class: `band ${styleClass(line.style)}`, d: bandPath(line, x, y) }));
+    for (const line of lines) if (line.low.length) root.append(apart ? svg("path", { class: `curve ${styleClass(line.style)}`, d: whiskers(line, x, y) }) : svg("path", { class: `band ${styleClass(line.style)}`, d: bandPath(line, x, y) }));
     for (const value of new Set(lines.map((line) => line.baseline).filter(known))) {
       root.append(svg("line", { class: "base", x1: box.left, x2: box.right, y1: y(value), y2: y(value) }));
     }
@@ -119,11 +132,12 @@ class StepChart {
       }
     }
     root.append((this.cursor = svg("line", { class: "cursor", y1: box.top, y2: box.bottom, visibility: "hidden" })));
-    root.addEventListener("pointermove", (event) => this.pointAt(event));
-    root.addEventListener("pointerdown", (event) => this.pointAt(event));
-    root.addEventListener("pointerleave", () => this.leave());
-    root.addEventListener("blur", () => this.leave());
-    root.addEventListener("keydown", (event) => this.key(event));
+    const end = this.steps.length - 1;
+    slides(root, {
+      chart: this, last: end, start: end + 1,
+      nearest: (left) => least(this.steps.map((step) => Math.abs(x(step) - left))),
+      choose: (place) => this.choose(place), leave: () => this.leave(),
+    });
     this.root = root;
     this.holder.append(root);
   }
@@ -153,32 +167,16 @@ class StepChart {
 
   words(place) {
     const step = this.steps[place], { unit } = this.view;
-    const said = [`step ${step.toLocaleString("en-US")}`];
+    const apart = this.chart.names.length > 0, said = [apart ? this.chart.names[step] : `step ${step.toLocaleString("en-US")}`];
     for (const line of this.lines) {
       const at = line.x.indexOf(step);
       if (at < 0) continue;
-      const whose = this.lines.length > 1 ? `${line.name}: ` : "";
+      const whose = this.lines.length > 1 && !apart ? `${line.name}: ` : "";
       const bounds = known(line.low[at]) && known(line.high[at]) ? `, 95% interval ${written(line.low[at], unit)} to ${written(line.high[at], unit)}` : "";
       said.push(`${whose}${written(line.y[at], unit)}${known(line.y[at]) ? bounds : " (not measured)"}`);
     }
     for (const event of this.events) if (event.x === step) said.push(event.label);
     return said;
-  }
-
-  pointAt(event) {
-    const frame = this.root.getBoundingClientRect();
-    const at = ((event.clientX - frame.left) / frame.width) * this.root.viewBox.baseVal.width;
-    const distances = this.steps.map((step) => Math.abs(this.x(step) - at));
-    this.choose(distances.indexOf(Math.min(...distances)));
-  }
-
-  key(event) {
-    const last = this.steps.length - 1, now = this.place ?? last;
-    const to = { ArrowRight: now + 1, ArrowUp: now + 1, ArrowLeft: now - 1, ArrowDown: now - 1, Home: 0, End: last }[event.key];
-    if (event.key === "Escape") this.leave();
-    if (to === undefined) return;
-    event.preventDefault();
-    this.choose(clamp(this.place === null && event.key !== "Home" ? last : to, 0, last));
   }
 
   choose(place) {
@@ -228,6 +226,7 @@ function drawSamples() {
     } else if (kind.startsWith("shape-")) holder.append(svg("path", { class: "hollow s6", d: markerPath(Number(kind.slice(6)), 17, 6, 4) }));
     else if (kind.startsWith("point-")) holder.append(svg("rect", { class: `mark ${styleClass(Number(kind.slice(6)))}`, x: 11, y: 0, width: 12, height: 12, rx: 2 }));
     else if (kind === "base" || kind === "level") holder.append(line({ class: kind }));
+    else if (kind === "whisker") holder.append(svg("path", { class: "curve s6", d: "M17,1V11M13,1h8M13,11h8" }));
     else if (kind === "band") holder.append(svg("rect", { class: "band s6", x: 0, y: 0, width: 34, height: 12 }));
     else if (kind === "paper") holder.append(line({ class: "curve s6", "stroke-dasharray": "1 4" }), svg("path", { class: "hollow s6", d: markerPath(0, 17, 6, 3.4) }));
     else if (kind === "gap") holder.append(svg("path", { class: "gap", d: "M13,2l8,8m0,-8l-8,8" }));

@@ -75,3 +75,27 @@ function onWidth(element, draw) {
     }
   }).observe(element);
 }
+
+// A chart as a slider: the pointer chooses the nearest place, arrow keys walk from `start`, and leaving it chooses none.
+// `chart` has the `place` that is chosen now, or null.
+function slides(root, { chart, last, start, nearest, choose, leave }) {
+  const point = (event) => {
+    const frame = root.getBoundingClientRect(), scale = root.viewBox.baseVal.width / frame.width;
+    choose(nearest((event.clientX - frame.left) * scale, (event.clientY - frame.top) * scale));
+  };
+  root.addEventListener("pointermove", point);
+  root.addEventListener("pointerdown", point);
+  root.addEventListener("pointerleave", leave);
+  root.addEventListener("blur", leave);
+  root.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") leave();
+    const now = chart.place ?? start;
+    const to = { ArrowRight: now + 1, ArrowUp: now + 1, ArrowLeft: now - 1, ArrowDown: now - 1, Home: 0, End: last }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    choose(clamp(to, 0, last));
+  });
+}
+
+// The place of the smallest of some numbers.
+const least = (numbers) => numbers.indexOf(Math.min(...numbers));

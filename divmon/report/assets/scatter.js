@@ -44,24 +44,8 @@ class Scatter {
       showTip(this.holder, x(point.x), y(point.y), words);
     };
     const leave = () => { this.place = null; hideTip(this.holder); this.ring.setAttribute("visibility", "hidden"); };
-    const point = (event) => {
-      const frame = root.getBoundingClientRect(), scale = width / frame.width;
-      const at = [(event.clientX - frame.left) * scale, (event.clientY - frame.top) * scale];
-      const distances = points.map((found) => Math.hypot(x(found.x) - at[0], y(found.y) - at[1]));
-      choose(distances.indexOf(Math.min(...distances)));
-    };
-    root.addEventListener("pointermove", point);
-    root.addEventListener("pointerdown", point);
-    root.addEventListener("pointerleave", leave);
-    root.addEventListener("blur", leave);
-    root.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") leave();
-      const now = this.place ?? -1;
-      const to = { ArrowRight: now + 1, ArrowUp: now + 1, ArrowLeft: now - 1, ArrowDown: now - 1, Home: 0, End: last }[event.key];
-      if (to === undefined) return;
-      event.preventDefault();
-      choose(clamp(to, 0, last));
-    });
+    const nearest = (left, top) => least(points.map((found) => Math.hypot(x(found.x) - left, y(found.y) - top)));
+    slides(root, { chart: this, last, start: -1, nearest, choose, leave });
     this.holder.replaceChildren(root);
   }
 

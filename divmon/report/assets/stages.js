@@ -44,21 +44,8 @@ class StageChart {
       showTip(this.holder, x(place), box.top, words);
     };
     const leave = () => { this.place = null; hideTip(this.holder); this.cursor.setAttribute("visibility", "hidden"); };
-    const point = (event) => {
-      const frame = root.getBoundingClientRect();
-      choose(clamp(Math.round(((((event.clientX - frame.left) / frame.width) * width - x(0)) / (x(3) - x(0))) * 3), 0, 3));
-    };
-    root.addEventListener("pointermove", point);
-    root.addEventListener("pointerdown", point);
-    root.addEventListener("pointerleave", leave);
-    root.addEventListener("blur", leave);
-    root.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") leave();
-      const now = this.place ?? 3, to = { ArrowRight: now + 1, ArrowLeft: now - 1, Home: 0, End: 3 }[event.key];
-      if (to === undefined) return;
-      event.preventDefault();
-      choose(clamp(to, 0, 3));
-    });
+    const nearest = (left) => clamp(Math.round(((left - x(0)) / (x(3) - x(0))) * 3), 0, 3);
+    slides(root, { chart: this, last: 3, start: 3, nearest, choose, leave });
     this.holder.replaceChildren(root);
   }
 
