@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from transformers import GenerationConfig, TopPLogitsWarper
+from transformers import DynamicCache, GenerationConfig, TopPLogitsWarper
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from divmon.errors import InputError
 from divmon.prompt import Prompt
 from divmon.sampling import room
 from divmon.sampling.batches import Batch, pack
+from divmon.sampling.cache import RoomyLayer, RoomySlidingLayer, make_room
 from divmon.sampling.coupled import CoupledSampler
 from divmon.sampling.generate import BatchGenerator
 from divmon.sampling.guard import end_token_ids, untouched
@@ -43,6 +45,54 @@ def exact_nucleus(logits: torch.Tensor, temperature: float, top_p: float) -> tor
     """transformers' own warpers, in float64."""
     scores = TopPLogitsWarper(top_p)(None, logits.double()[None] / temperature)
     return scores.softmax(dim=-1)[0]
+
+
+class TestCache:
+    @pytest.mark.parametrize("prompt", [2, 4, 9])
+    def test_layers_with_room_hold_what_transformers_own_do(self, prompt):
+        """Through several windows: in the middle of the room, at its end, and just moved to the front."""
+        rows = torch.tensor([0, 0, 1, 1, 1])
+
+        def states(count, seed):
+            noise = torch.Generator().manual_seed(seed)
+            return (torch.randn(len(rows), 2, count, size, generator=noise) for size in (3, 5))
+
+        for make, roomy in ((DynamicLayer, RoomyLayer), (lambda: DynamicSlidingWindowLayer(4), RoomySlidingLayer)):
+            own, source = make(), make()
+            for layer in (own, source):
+                keys, values = states(prompt, 0)
+                layer.update(keys[[0, 2]], values[[0, 2]])
+            own.batch_select_indices(rows)
+            ours = roomy(source, rows, prompt + 30)
+            for step in range(1, 29):
+                count = 2 if step == 11 else 1
+                assert ours.get_mask_sizes(count) == own.get_mask_sizes(count)
+                for found, expected in zip(
+                    ours.update(*states(count, step)), own.update(*states(count, step)), strict=True
+                ):
+                    assert torch.equal(found, expected), (roomy, step)
+                assert torch.equal(ours.keys, own.keys)
+                assert ours.get_seq_length() == own.get_seq_length()
+
+    def test_a_batch_takes_its_memory_once(self):
+        cache = DynamicCache(config=tiny_olmo3().config)
+        tiny_olmo3()(torch.ones((2, 5), dtype=torch.long), past_key_values=cache, use_cache=True)
+        make_room(cache, torch.tensor([0, 0, 1]), 40)
+        assert {type(layer) for layer in cache.layers} == {RoomyLayer, RoomySlidingLayer}
+        places = [layer._keys.data_ptr() for layer in cache.layers]
+        model = tiny_olmo3()
+        for _ in range(35):
+            model(torch.ones((3, 1), dtype=torch.long), past_key_values=cache, use_cache=True)
+        assert [layer._keys.data_ptr() for layer in cache.layers] == places
+        assert [layer.get_seq_length() for layer in cache.layers] == [40] * len(places)
+
+    def test_cudnn_is_off_for_attention_and_comes_back(self):
+        for before in (True, False):
+            torch.backends.cuda.enable_cudnn_sdp(before)
+            with untouched(tiny_llama()):
+                assert not torch.backends.cuda.cudnn_sdp_enabled()
+            assert torch.backends.cuda.cudnn_sdp_enabled() is before
+        torch.backends.cuda.enable_cudnn_sdp(True)
 
 
 class TestDistribution:

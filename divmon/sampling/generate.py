@@ -14,6 +14,7 @@ from transformers.cache_utils import DynamicLayer
 
 from divmon.errors import InputError
 from divmon.sampling.batches import Batch
+from divmon.sampling.cache import make_room
 from divmon.sampling.coupled import CoupledSampler
 from divmon.sampling.guard import base_model_of, end_token_ids, neutral_generation_config, text_config_of
 from divmon.sampling.noise import stream_key
@@ -158,10 +159,7 @@ class BatchGenerator:
         if not all(isinstance(layer, DynamicLayer) for layer in cache.layers):
             self.share_prefill = False
             return None
-        for layer in cache.layers:  # one by one: a device_map may put them on several devices
-            assert isinstance(layer, DynamicLayer)
-            assert layer.keys is not None
-            layer.batch_select_indices(expand.to(layer.keys.device))
+        make_room(cache, expand, ids.shape[1] + self.settings.token_limit)
         return cache
 
     def _completions(

@@ -97,9 +97,25 @@ def neutral_generation_config(model: Any, config: GenerationConfig) -> Iterator[
 
 
 @contextmanager
+def attention_without_plans() -> Iterator[None]:
+    """Keep attention off cuDNN, which plans anew for every length, and so for every token.
+
+    On an H100 (torch 2.11, 1B parameters, 32 rows) that was 148 of 214 ms which three decode steps took, while the
+    kernels ran for 1.8 ms. torch takes the other kernels as it would without cuDNN.
+    """
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)
+
+
+@contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
     """Everything above that does not depend on the sampling settings, in one."""
     with ExitStack() as stack:
         stack.enter_context(preserved_rng())
         stack.enter_context(evaluation_mode(model))
+        stack.enter_context(attention_without_plans())
         yield

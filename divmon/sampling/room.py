@@ -10,8 +10,8 @@ from divmon.errors import InputError
 from divmon.sampling.guard import text_config_of
 from divmon.shape import Shape
 
-SHARE = 0.7
-"""Of the free memory that keys and values may take: they grow by a token at a time, each time into a new block."""
+SHARE = 0.85
+"""Of the free memory that keys and values may take; the prefill and the layers' own work take some too."""
 LOGITS = 8
 """Copies of the logits, in fp32, that drawing a token holds at one time."""
 

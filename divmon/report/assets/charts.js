@@ -107,7 +107,8 @@ class StepChart {
     root.append(svg("line", { class: "axis", x1: box.left, x2: box.right, y1: box.bottom, y2: box.bottom }));
     for (const step of apart ? this.steps : []) {
       const name = chart.names[step], most = Math.max(3, Math.floor(room / 6.4));
-      root.append(svg("text", { x: x(step), y: height - 8, "text-anchor": "middle" }, name.length > most ? `${name.slice(0, most - 1)}…` : name, svg("title", {}, name)));
+      const shown = name.length > most ? [`${name.slice(0, most - 1)}…`, svg("title", {}, name)] : [name];
+      root.append(svg("text", { x: x(step), y: height - 8, "text-anchor": "middle" }, ...shown));
     }
     for (const step of apart ? [] : ticks(first, last, Math.max(2, Math.floor((box.right - box.left) / 70))).filter(Number.isInteger)) {
       if (step < first || step > last) continue;
