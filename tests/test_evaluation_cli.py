@@ -312,7 +312,7 @@ class TestEval:
         most[tasks] = "humaneval:sample"
         status, out, err = call("eval", folder / "other", *most, "--num-prompts", "2", "--baseline", "evals/base")
         assert (status, "cannot be compared" in out) == (0, False), err
-        assert divmon.load("evals/other").last.metrics["ead"].retained > 0
+        assert divmon.load("evals/other").measurements[-1].metrics["ead"].retained > 0
 
     def test_other_encoders_are_told_with_the_values(self, call, folder, monkeypatch):
         from divmon import encoders

@@ -595,7 +595,8 @@ class TestShown:
         assert "Judged by judge-1, each pair in both orders; wins are against baseline, step 0: 50% is even." in out
         assert f"Written: {folder}/divmon/grades.json" in out.replace("\n", "")
 
-    def test_a_judge_that_could_not_be_asked_judged_nothing(self, tmp_path, run):
+    def test_a_judge_that_could_not_be_asked_judged_nothing(self, tmp_path, run, monkeypatch):
+        monkeypatch.setattr("divmon.judge.chat.time.sleep", lambda seconds: None)  # between its attempts
         prompts = PromptSet.of("alpaca:sample").take(2)
         folder = record(tmp_path / "run", prompts, [["a b", "A,"]] * 2, [["a", "b"]] * 2)
         status, out, err = run(folder, "--judge-model", "judge-1", "--judge-url", "http://127.0.0.1:9/v1")

@@ -13,6 +13,7 @@ from divmon.errors import InputError
 from divmon.recipes.check import CHECKS, Finding, check_recipes
 from divmon.recipes.configs import config_class
 from divmon.recipes.estimate import Estimate, estimate
+from divmon.recipes.hours import DECODE_S_PER_LAYER
 from divmon.recipes.known import known_architecture, known_dataset
 from divmon.recipes.mappings import mapping
 from divmon.recipes.recipe import load_recipe
@@ -392,8 +393,8 @@ def test_generation_is_bound_by_bandwidth_or_by_launches(written):
     slow = dataclasses.replace(recipe, hardware={"gpus": 1, "tflops": 100, "bandwidth_tb_s": 1.0})
     # 8 completions of 256 tokens on average after prompts of 150; 14.6 GB of weights and 8 x 406 x 524,288 bytes.
     step = (2 * 7_298_011_136 + 8 * 524288 * (150 + 256)) / 1e12
-    assert step < 32 * 8e-4  # transformers' generate takes longer than that
-    assert estimate(slow, config).hours["generation"] == pytest.approx(4 * 512 * 32 * 8e-4 / 3600)
+    assert step < 32 * DECODE_S_PER_LAYER["transformers"]  # transformers' generate takes longer than that
+    assert estimate(slow, config).hours["generation"] == pytest.approx(4 * 512 * 32 * 2.2e-3 / 3600)
     vllm = dataclasses.replace(slow, grpo={**recipe.grpo, "use_vllm": True})
     assert estimate(vllm, config).hours["generation"] == pytest.approx(4 * 512 * step / 3600)
     two = dataclasses.replace(vllm, hardware={**vllm.hardware, "generation_gpus": 2})

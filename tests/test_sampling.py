@@ -15,6 +15,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from divmon.errors import InputError
 from divmon.prompt import Prompt
+from divmon.sampling import cache as cache_of_sampling
 from divmon.sampling import room
 from divmon.sampling.batches import Batch, pack
 from divmon.sampling.cache import RoomyLayer, RoomySlidingLayer, make_room
@@ -48,9 +49,11 @@ def exact_nucleus(logits: torch.Tensor, temperature: float, top_p: float) -> tor
 
 
 class TestCache:
+    @pytest.mark.parametrize("first", [1, 4, 1000])
     @pytest.mark.parametrize("prompt", [2, 4, 9])
-    def test_layers_with_room_hold_what_transformers_own_do(self, prompt):
+    def test_layers_with_room_hold_what_transformers_own_do(self, prompt, first, monkeypatch):
         """Through several windows: in the middle of the room, at its end, and just moved to the front."""
+        monkeypatch.setattr(cache_of_sampling, "FIRST", first)
         rows = torch.tensor([0, 0, 1, 1, 1])
 
         def states(count, seed):
@@ -74,7 +77,17 @@ class TestCache:
                 assert torch.equal(ours.keys, own.keys)
                 assert ours.get_seq_length() == own.get_seq_length()
 
-    def test_a_batch_takes_its_memory_once(self):
+    def test_a_batch_takes_its_memory_in_few_blocks(self, monkeypatch):
+        monkeypatch.setattr(cache_of_sampling, "FIRST", 16)
+        layer = DynamicLayer()
+        layer.update(torch.zeros(1, 1, 4, 2), torch.zeros(1, 1, 4, 2))
+        roomy, sizes = RoomyLayer(layer, torch.tensor([0] * 3), 100), []
+        for _ in range(96):
+            roomy.update(torch.zeros(3, 1, 1, 2), torch.zeros(3, 1, 1, 2))
+            sizes.append(roomy._keys.shape[2])
+        assert list(dict.fromkeys(sizes)) == [20, 30, 45, 67, 100]
+
+    def test_a_batch_of_few_tokens_takes_its_memory_once(self):
         cache = DynamicCache(config=tiny_olmo3().config)
         tiny_olmo3()(torch.ones((2, 5), dtype=torch.long), past_key_values=cache, use_cache=True)
         make_room(cache, torch.tensor([0, 0, 1]), 40)

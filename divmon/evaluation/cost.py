@@ -1,10 +1,11 @@
-"""What an evaluation costs, estimated from stated assumptions. Nothing here was measured.
+"""What an evaluation costs, estimated from stated assumptions.
 
 Tokens are completions times an assumed mean length, at most the task's limit; GPU hours are tokens over an assumed
 rate. The rate is for a model of 7.3 billion parameters (Olmo 3 7B), all rows of a batch together, with transformers'
-``generate``; it is taken to be inversely proportional to the number of parameters. 1,000 tokens a second is some 32
-rows at 0.8 ms a layer and step, as `divmon.recipes.hours` has it, hardly a row idle. The one way to know is to sample
-a unit: its line says how long its completions were and how long it took.
+``generate``; it is taken to be inversely proportional to the number of parameters. 1,000 tokens a second is some 70
+rows at 2.2 ms a layer and step, as `divmon.recipes.hours` has it, no row idle. An H100 gave 523 with 80 rows of 256
+tokens, before attention was kept off cuDNN and memory was taken in few blocks (``scripts/measure_recipes.py``). The one
+way to know is to sample a unit: its line says how long its completions were and how long it took.
 """
 
 from __future__ import annotations

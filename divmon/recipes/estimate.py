@@ -1,4 +1,4 @@
-r"""Memory and hours of a stage, estimated from the model's config and token counts. Nothing here was measured.
+r"""Memory and hours of a stage, estimated from the model's config and token counts.
 
 Symbols, here, in ``memory.py`` and in ``hours.py``: N parameters, h hidden size, f size of the MLP, L layers, V
 vocabulary, q and k the widths of all query and all key heads, T tokens that a GPU trains on at once.

@@ -1,4 +1,4 @@
-r"""Hours of a stage, estimated. Nothing here was measured; the symbols are those of ``estimate.py``.
+r"""Hours of a stage, estimated; the symbols are those of ``estimate.py``, what was measured is in recipes/README.md.
 
 Training costs 3 forwards (``Shape.forward`` operations a token), 2 with LoRA (no gradient of the frozen weights), and 1
 more with gradient checkpointing. DPO trains on both answers and runs the reference model forward once; GRPO trains on
@@ -8,8 +8,9 @@ model where beta > 0.
 ``tflops`` is what a GPU is taken to reach, not what its maker promises.
 
 Generation (GRPO) is bound by memory bandwidth: a decode step reads the weights (2 N bytes) and the cache of the GPU's
-completions (4 k bytes a token and layer, at most the window where a layer slides), and takes 0.8 ms a layer at least in
-transformers' ``generate``, 0.1 ms in vLLM. A batch takes as many steps as a completion may be long, because one of so
+completions (4 k bytes a token and layer, at most the window where a layer slides), and takes 2.2 ms a layer at least in
+transformers' ``generate`` (measured: 35 ms for the 16 layers of OLMo 2 1B on an H100, mostly the CPU's; recipes/README.md
+says how), 0.1 ms in vLLM (assumed). A batch takes as many steps as a completion may be long, because one of so
 many will be; where vLLM cannot hold all of a GPU's completions at once (85% of its memory, less the weights), each
 further wave takes a mean length more. Where completions end is not known: they are taken to be half as long as they
 may be, and rows as long as ``divmon/data/dolci/datasets.json`` says.
@@ -28,7 +29,7 @@ from divmon.recipes.validate import monitor_options
 from divmon.recipes.workload import MEAN_COMPLETION, Workload
 from divmon.shape import Shape
 
-DECODE_S_PER_LAYER = {"transformers": 8e-4, "vllm": 1e-4}
+DECODE_S_PER_LAYER = {"transformers": 2.2e-3, "vllm": 1e-4}
 BANDWIDTH_TB_S_PER_TFLOPS = 0.01
 """GPU memory bandwidth where a recipe does not say: a TB/s to 100 TFLOPS."""
 VLLM_SHARE = 0.85

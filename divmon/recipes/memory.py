@@ -1,4 +1,6 @@
-r"""Memory of a GPU in a stage, estimated. Nothing here was measured; the symbols are those of ``estimate.py``.
+r"""Memory of a GPU in a stage, estimated; recipes/README.md has what was measured.
+
+The symbols are those of ``estimate.py``.
 
 In bytes:
     states       full: 16 N / gpus (fp32 weights, gradients, two moments); one GPU and weights in bfloat16: 8 N.

@@ -1,9 +1,10 @@
-"""Keys and values in memory that is taken once.
+"""Keys and values in memory that is taken in few large blocks.
 
 transformers' dynamic cache concatenates: each token moves all keys and values of a layer into a new block, a little
 larger than the one that it leaves, which nothing else then fits into. On an H100 a 1B model with 32 rows held 44 GB
-after 192 tokens, 6.6 GB of it in tensors (``scripts/measure_recipes.py``). Here a layer has room for all tokens that
-may come, in one block; and where that is more than there is, it shows before the first token and not at the last.
+after 192 tokens, 6.6 GB of it in tensors. Here a layer has room for the tokens to come: up to `FIRST` at once, so that
+a lack of memory shows before the first of them, and then half as much again at a time, since few completions go to a
+limit of many thousands.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+FIRST = 2048
+"""Tokens to come that there is room for from the beginning."""
+
 
 class RoomyLayer(DynamicLayer):
-    """A layer that has room for a known number of tokens.
+    """A layer that has room for tokens to come.
 
     Args:
         layer: What it goes on from, after the prefill.
@@ -31,8 +35,10 @@ class RoomyLayer(DynamicLayer):
         assert keys is not None
         assert values is not None
         self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+        self.width = width
         self.end = keys.shape[-2]
-        self._keys, self._values = _room(keys, rows, width), _room(values, rows, width)
+        first = max(self.end, min(width, self.end + FIRST))
+        self._keys, self._values = (_room(torch.index_select(each, 0, rows), first) for each in (keys, values))
         self._show()
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -46,6 +52,11 @@ class RoomyLayer(DynamicLayer):
 
     def _append(self, key_states: Tensor, value_states: Tensor) -> None:
         begin, self.end = self.end, self.end + key_states.shape[-2]
+        there = self._keys.shape[-2]
+        if self.end > there:
+            more = max(self.end, min(self.width, there + there // 2))
+            self._keys = _room(self._keys[:, :, :begin], more)
+            self._values = _room(self._values[:, :, :begin], more)
         self._keys[:, :, begin : self.end] = key_states
         self._values[:, :, begin : self.end] = value_states
 
@@ -74,7 +85,7 @@ class RoomySlidingLayer(RoomyLayer, DynamicSlidingWindowLayer):
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """As `RoomyLayer.update`; what is returned is what the new tokens see."""
         count = key_states.shape[-2]
-        if self.end + count > self._keys.shape[-2]:
+        if self.end + count > max(self.width, self._keys.shape[-2]):
             kept = self.end - self.begin
             for room in (self._keys, self._values):
                 room[:, :, :kept] = room[:, :, self.begin : self.end].clone()
@@ -107,7 +118,8 @@ def make_room(cache: DynamicCache, rows: Tensor, width: int) -> None:
             layer.batch_select_indices(there)
 
 
-def _room(states: Tensor, rows: Tensor, width: int) -> Tensor:
-    room = states.new_empty((len(rows), states.shape[1], max(width, states.shape[2]), *states.shape[3:]))
-    room[:, :, : states.shape[2]] = torch.index_select(states, 0, rows)
+def _room(states: Tensor, tokens: int) -> Tensor:
+    """``states``, (rows, heads, tokens, width), with room for more tokens behind them."""
+    room = states.new_empty((*states.shape[:2], tokens, states.shape[3]))
+    room[:, :, : states.shape[2]] = states
     return room

@@ -12,6 +12,11 @@ from divmon.shape import Shape
 
 SHARE = 0.85
 """Of the free memory that keys and values may take; the prefill and the layers' own work take some too."""
+LIKELY = 4096
+"""Tokens of a completion that there must be room for, where its limit is no less: most are far shorter.
+
+A batch with one that is longer, and no room for that, is cut in half.
+"""
 LOGITS = 8
 """Copies of the logits, in fp32, that drawing a token holds at one time."""
 

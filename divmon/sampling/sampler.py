@@ -20,7 +20,7 @@ from divmon.sampling.generate import BatchGenerator, Completion
 from divmon.sampling.guard import untouched
 from divmon.sampling.likelihood import mean_logprobs
 from divmon.sampling.render import RenderedPrompt, tokenizer_of
-from divmon.sampling.room import rows_that_fit
+from divmon.sampling.room import LIKELY, rows_that_fit
 from divmon.sampling.settings import SamplingSettings
 
 logger = logging.getLogger(__name__)
@@ -258,9 +258,10 @@ def _most_tokens(model: Any, lengths: Sequence[int], settings: SamplingSettings,
     """
     if synced or not lengths:  # what a sharded model leaves free is not known before its layers are gathered
         return settings.batch_tokens
-    width = max(lengths) + settings.token_limit
-    rows = rows_that_fit(model, width)
-    return settings.batch_tokens if rows is None else min(settings.batch_tokens, rows * width)
+    longest = max(lengths)
+    rows = rows_that_fit(model, longest + min(LIKELY, settings.token_limit))
+    most = settings.batch_tokens
+    return most if rows is None else min(most, rows * (longest + settings.token_limit))
 
 
 def _silent(done: int, total: int) -> None:
