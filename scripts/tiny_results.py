@@ -60,14 +60,12 @@ class Seed:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        state = folder / "base" / "stage.json"
-        try:
-            record = json.loads(state.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{state} cannot be read ({error}): expected the output of a recipe run.") from error
-        if record["smoke"]:
+        records = [_stage_record(folder / stage) for stage in STAGES]
+        if any(record["smoke"] for record in records):
             raise InputError(f"{folder} is a smoke run: its numbers mean nothing.")
-        self.name = str(record["seed"])
+        if len(seeds := {record["seed"] for record in records}) > 1:
+            raise InputError(f"{folder} has stages of the seeds {', '.join(map(str, sorted(seeds)))}: expected one.")
+        self.name = str(records[0]["seed"])
         self.measurements: dict[str, Measurement] = {}
         for stage in STAGES:
             run = Ledger.of(folder / stage).read()
@@ -111,6 +109,14 @@ class Seed:
         )
 
 
+def _stage_record(folder: Path) -> dict[str, Any]:
+    state = folder / "stage.json"
+    try:
+        return json.loads(state.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{state} cannot be read ({error}): expected the output of a recipe run.") from error
+
+
 def tested(claim: Claim, seeds: Sequence[Seed]) -> dict[str, Any]:
     """A claim's margin in each seed, with its interval, and the verdict over seeds."""
     margins = []
@@ -140,7 +146,8 @@ def stage_rows(seeds: Sequence[Seed]) -> list[dict[str, Any]]:
                 row[f"accuracy_{task}"] = part.mean
             bases = seed.per_task("sbert", "base")
             for task, values in seed.per_task("sbert", stage).items():
-                row[f"sbert_percent_{task}"] = float(np.nanmean(values) / np.nanmean(bases[task]))
+                both = ~np.isnan(values) & ~np.isnan(bases[task])
+                row[f"sbert_percent_{task}"] = float(100 * values[both].mean() / bases[task][both].mean())
             rows.append(row)
     return rows
 
@@ -172,9 +179,9 @@ def markdown(seeds: Sequence[Seed], rows: Sequence[Mapping[str, Any]], claims: S
         + " | accuracy % | truncated % | empty % | tokens |\n"
         "|---|" + "---:|" * (len(METRICS) + 4) + "\n" + "\n".join(_stage_line(rows, stage) for stage in STAGES),
         "## Accuracy by task, %",
-        _by_task(rows, "accuracy_"),
+        _by_task(rows, "accuracy_", 100),
         "## SBERT by task, % of base",
-        _by_task(rows, "sbert_percent_"),
+        _by_task(rows, "sbert_percent_", 1),
         "## SBERT lost at each stage, percent of base",
         _attribution(seeds),
     ]
@@ -187,13 +194,13 @@ def _stage_line(rows: Sequence[Mapping[str, Any]], stage: str) -> str:
     return f"| {stage} | " + " | ".join([*cells, _over_seeds(rows, stage, "mean_length")]) + " |"
 
 
-def _by_task(rows: Sequence[Mapping[str, Any]], prefix: str) -> str:
+def _by_task(rows: Sequence[Mapping[str, Any]], prefix: str, scale: float) -> str:
     tasks = [name for name in rows[0] if name.startswith(prefix)]
     lines = [
         "| stage | " + " | ".join(t.removeprefix(prefix) for t in tasks) + " |",
         "|---|" + "---:|" * len(tasks),
     ]
-    lines += [f"| {s} | " + " | ".join(_over_seeds(rows, s, task, 100) for task in tasks) + " |" for s in STAGES]
+    lines += [f"| {s} | " + " | ".join(_over_seeds(rows, s, task, scale) for task in tasks) + " |" for s in STAGES]
     return "\n".join(lines)
 
 
@@ -267,8 +274,19 @@ def main() -> None:
 
 
 def made_by(seeds: Sequence[Seed]) -> dict[str, Any]:
-    """The commit and versions that the seeds were run with, and how long they took."""
+    """The commands, and the commit and versions of the runs and of these tables.
+
+    Raises:
+        InputError: If a seed is there twice, or stages were run from different commits or with other versions.
+    """
+    if len({seed.name for seed in seeds}) < len(seeds):
+        raise InputError(f"A seed is there twice: {', '.join(seed.name for seed in seeds)}.")
     first = seeds[0].measurements["base"]
+    for seed in seeds:
+        for stage, measurement in seed.measurements.items():
+            for part in ("git", "packages"):
+                if measurement.provenance.get(part) != first.provenance.get(part):
+                    raise InputError(f"{seed.folder / stage} was run with another {part} than {seeds[0].folder}/base.")
     model = first.provenance["model"]  # whose name is a folder of the machine it ran on
     return {
         "commands": [
