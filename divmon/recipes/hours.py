@@ -9,8 +9,8 @@ model where beta > 0.
 
 Generation (GRPO) is bound by memory bandwidth: a decode step reads the weights (2 N bytes) and the cache of the GPU's
 completions (4 k bytes a token and layer, at most the window where a layer slides), and takes 2.2 ms a layer at least in
-transformers' ``generate`` (measured: 35 ms for the 16 layers of OLMo 2 1B on an H100, mostly the CPU's; recipes/README.md
-says how), 0.1 ms in vLLM (assumed). A batch takes as many steps as a completion may be long, because one of so
+transformers' ``generate`` (measured: 35 ms for the 16 layers of OLMo 2 1B on an H100, mostly the CPU's; see
+recipes/README.md), 0.1 ms in vLLM (assumed). A batch takes as many steps as a completion may be long, because one of so
 many will be; where vLLM cannot hold all of a GPU's completions at once (85% of its memory, less the weights), each
 further wave takes a mean length more. Where completions end is not known: they are taken to be half as long as they
 may be, and rows as long as ``divmon/data/dolci/datasets.json`` says.
