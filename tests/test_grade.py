@@ -434,6 +434,17 @@ class TestJudge:
         server.reply = lambda *_: error(500)  # not even a server is needed
         assert graded(folder, *self.by(server), run=run)["tasks"] == first["tasks"]
 
+    def test_each_run_counts_its_own_questions(self, tmp_path, run, serve):
+        server, prompts = serve(judges), open_prompts()
+        folders = [
+            record(tmp_path / name, prompts, words(prompts, 3), words(prompts, 2), run_id=name) for name in ("r1", "r2")
+        ]
+        status, out, _ = run(*folders, "--json", *self.by(server))
+        first, second = (document["judge"] for document in json.loads(out)["runs"])
+        assert status == 0
+        assert (first["asked"], second["cached"]) == (len(server.requests),) * 2
+        assert not second.get("asked")
+
     def test_a_judge_that_stops_halfway_is_gone_on_with(self, tmp_path, run, serve):
         server, prompts = serve(judges), open_prompts()
         folder = record(tmp_path, prompts, words(prompts, 3), words(prompts, 2))

@@ -419,6 +419,7 @@ def test_check_says_what_to_do(serve):
         (error(401, "who?"), "wants a key: put it into the environment variable of your choice and name that"),
         (error(404, "no model judge-1"), "answers 404 for .*is the address right.*does the server know the model"),
         (error(400, "unknown field x"), r"answers 400: unknown field x\. Fields of the request can be changed"),
+        (error(400, "red \x1b[31m\u202e"), r"answers 400: red ␛\[31m\[U\+202E\]"),
         ((200, "<html>login</html>", {}), "no chat completion: '<html>login</html>'"),
         ((200, json.dumps({"choices": []}), {}), "no chat completion"),
         ("I would rather not.", "no verdict of the form that was asked for: 'I would rather not.'"),

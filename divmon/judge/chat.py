@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from divmon.errors import DivmonError, InputError
+from divmon.visible import visible
 
 _OPENAI = "https://api.openai.com/v1"
 _AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
@@ -207,7 +208,7 @@ def _opener(url: str) -> urllib.request.OpenerDirector:
 
 
 def _said(error: urllib.error.HTTPError) -> str:
-    """A server's own words, in one line."""
+    """A server's own words, in one line that cannot steer a terminal."""
     try:
         text = error.read(1 << 16).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException):
@@ -218,7 +219,7 @@ def _said(error: urllib.error.HTTPError) -> str:
         text = str(inner.get("message", inner) if isinstance(inner, dict) else inner)
     except (ValueError, AttributeError, RecursionError):
         pass
-    return " ".join(text.split())[:300].rstrip(".") or str(error.reason)
+    return visible(" ".join(text.split())[:300].rstrip(".") or str(error.reason))
 
 
 def _content(data: bytes) -> str:

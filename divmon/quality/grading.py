@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -63,6 +64,7 @@ def grade(
             f"None of the {len(prompts)} prompts of {prompts.source} is among the {len(rows)} that {run.name} was "
             "measured on: give those that the run was given."
         )
+    before = Counter(judge.counts) if judge else Counter()  # of the runs that were graded with it already
     found, notes = verified(rows, truths, measurement, programs, progress)
     right = diversity_of_right(found, measurement)
     others, compared = _others(run, measurement.step, against)
@@ -87,7 +89,9 @@ def grade(
         step=measurement.step,
         tasks=tasks,
         against=compared if asked else {},
-        judge=dict(judge.model.identity) | {"samples": judge_samples, **judge.counts} if judge and asked else {},
+        judge=dict(judge.model.identity) | {"samples": judge_samples, **(judge.counts - before)}
+        if judge and asked
+        else {},
         notes=tuple(notes),
     )
 
