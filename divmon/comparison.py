@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from divmon.measurement import Measurement, to_plain
@@ -55,6 +55,32 @@ def sampling_of(sampling: Any, tasks: Iterable[str]) -> Any:
     rest = {name: value for name, value in sampling.items() if name not in ("limits", "max_new_tokens")}
     different = len(set(limits.values())) > 1
     return rest | ({"limits": limits} if different else {"max_new_tokens": next(iter(limits.values()), most)})
+
+
+def baseline_values(now: Measurement, baseline: Measurement, metric: str) -> dict[str, float]:
+    """The baseline's value of each of its prompts, by the prompt's key; empty where the two must not be compared."""
+    found = baseline.metrics.get(metric)
+    if found is None or comparison_problem(now, baseline, metric):
+        return {}
+    return dict(zip(baseline.prompts.keys, found.per_prompt, strict=True))
+
+
+def baseline_shares(now: Measurement, baseline: Measurement, verifiers: Sequence[str]) -> dict[str, float]:
+    """The baseline's share of right completions, by the prompt's key, of prompts that were verified alike.
+
+    Shares of different verifiers, or of different ground truths, are never compared.
+
+    Args:
+        now: What it is compared with.
+        baseline: The baseline.
+        verifiers: What verifies each prompt of ``now``, as in ``Accuracy.verifiers``.
+    """
+    found = baseline.accuracy
+    if found is None or comparison_problem(now, baseline, "accuracy"):
+        return {}
+    then = dict(zip(baseline.prompts.keys, zip(found.per_prompt, found.verifiers, strict=True), strict=True))
+    pairs = zip(now.prompts.keys, verifiers, strict=True)
+    return {key: then[key][0] for key, verifier in pairs if verifier and then[key][1] == verifier}
 
 
 _METRIC_PARTS = {

@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from divmon.comparison import comparison_problem
-from divmon.measurement import Accuracy, Measurement, MetricSummary, Validity
+from divmon.comparison import baseline_shares, baseline_values
+from divmon.measurement import Measurement, MetricSummary, Validity
 from divmon.quality.decomposition import METRICS, decompose
 
 if TYPE_CHECKING:
@@ -152,19 +152,8 @@ def _loss_rows(measurement: Measurement, baseline: Measurement | None) -> Iterat
 
 def _before(measurement: Measurement, baseline: Measurement | None, metric: str) -> dict[str, float]:
     """The baseline's value of each prompt that may be compared, by the prompt's key."""
-    if baseline is None or comparison_problem(measurement, baseline, metric):
+    if baseline is None:
         return {}
     if metric != "accuracy":
-        summary = baseline.metrics.get(metric)
-        return dict(zip(baseline.prompts.keys, summary.per_prompt, strict=True)) if summary else {}
-    then, now = _verified(baseline), _verified(measurement)
-    # Shares of different verifiers, or of different ground truths, are never compared.
-    return {key: share for key, (share, by) in then.items() if key in now and by and by == now[key][1]}
-
-
-def _verified(measurement: Measurement) -> dict[str, tuple[float, str]]:
-    """Prompt key -> its share and what verified it."""
-    found: Accuracy | None = measurement.accuracy
-    if found is None:
-        return {}
-    return dict(zip(measurement.prompts.keys, zip(found.per_prompt, found.verifiers, strict=True), strict=True))
+        return baseline_values(measurement, baseline, metric)
+    return baseline_shares(measurement, baseline, measurement.accuracy.verifiers) if measurement.accuracy else {}

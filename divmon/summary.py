@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divmon import stats
-from divmon.comparison import comparison_problem
+from divmon.comparison import baseline_shares, baseline_values
 from divmon.measurement import Accuracy, Measurement, MetricSummary
 from divmon.protocols import FloatArray
 from divmon.scoring import Scores
@@ -122,15 +122,8 @@ def _baseline_shares(
     """The baseline's share of each prompt; NaN where it was verified otherwise, or not at all."""
     if baseline is None:
         return now
-    before = baseline.accuracy
-    if before is None or comparison_problem(measurement, baseline, "accuracy"):
-        return np.full(len(now), math.nan)
-    pairs = zip(before.per_prompt, before.verifiers, strict=True)
-    known = dict(zip(baseline.prompts.keys, pairs, strict=True))
-    found = [known[key] for key in measurement.prompts.keys]
-    return np.array(
-        [share if by == verifier else math.nan for (share, by), verifier in zip(found, verifiers, strict=True)]
-    )
+    shares = baseline_shares(measurement, baseline, verifiers)
+    return np.array([shares.get(key, math.nan) for key in measurement.prompts.keys], dtype=float)
 
 
 def _baseline_values(
@@ -139,10 +132,8 @@ def _baseline_values(
     """The baseline's value of each prompt; NaN where the two must not be compared."""
     if baseline is None:
         return now
-    if metric not in baseline.metrics or comparison_problem(measurement, baseline, metric):
-        return np.full(len(now), math.nan)
-    values = dict(zip(baseline.prompts.keys, baseline.metrics[metric].per_prompt, strict=True))
-    return np.array([values[key] for key in measurement.prompts.keys], dtype=float)
+    values = baseline_values(measurement, baseline, metric)
+    return np.array([values.get(key, math.nan) for key in measurement.prompts.keys], dtype=float)
 
 
 def _summary(
