@@ -250,6 +250,7 @@ class TestComparability:
         now = measured([0.2, 0.2, 0.9, 0.9], [0.1, 0.1, NAN, NAN], [0.5, 0.5, NAN, 0.0])
         found = decompose(now, measured([0.5] * 4, [0.3] * 4))
         assert (found.prompts, found.of) == (2, 3)
+        assert decompose(now, measured([NAN, 0.5, 0.5, 0.5], [NAN, 0.3, 0.3, 0.3])).of == 2
         assert found.whole.value == pytest.approx(0.5 - 1.3 / 3, abs=1e-12)
 
     @pytest.mark.parametrize(

@@ -348,6 +348,10 @@ class TestBatches:
         assert [room(prompt, 10, 14) for prompt in prompts] == [9, 5, 7, 10]
         assert batches(prompts, [10, 4, 10, 4], 2, 10_000) == [[2, 0], [1, 3]]
         assert room(prompts[0], 10, None) == 10
+        # 512 less 5, 9, 7 and 3, in steps of 32: one batch.
+        assert [room(prompt, 4096, 512) for prompt in prompts] == [480] * 4
+        assert room(prompts[0], 4096, 30) == 25
+        assert (room(prompts[0], 400, 512), room(prompts[0], 490, 512)) == (400, 490)
         assert room(prompts[0], 10, 3) == 0
 
 

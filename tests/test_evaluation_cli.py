@@ -231,8 +231,8 @@ class TestEval:
         )
         assert re.match(r"  base: EAD 0\.\d+, SBERT 0\.\d+, accuracy 0%, 10 tokens; ", lines[4])
         assert lines[5:] == [
-            "The prompts of gsm8k, truthfulqa are a sample written for divmon, to try things with: its values are not "
-            "the benchmark's.",
+            "The prompts of gsm8k, truthfulqa are a sample written for divmon, to try things with: their values are "
+            "not the benchmark's.",
             "Report: divmon report evals/base",
         ]
         status, out, _ = call("eval", folder / "other", *SHORT, "--name", "think-sft", "--baseline", "evals/base")

@@ -512,6 +512,12 @@ class TestResuming:
 
 
 class TestRefused:
+    def test_an_unknown_integration_before_anything_runs(self, runs, tmp_path):
+        recipes, _ = runs
+        with pytest.raises(InputError, match=r"--report-to: unknown integration 'wandbb': did you mean 'wandb'\?"):
+            run_paths(recipes / "think-sft.yaml", tmp_path / "new", report_to="wandbb")
+        assert not (tmp_path / "new").exists()
+
     def test_before_anything_runs(self, runs, tmp_path):
         recipes, _ = runs
         write_recipe(recipes, "think-rl", STAGES["think-rl"] | {"rewards": ["verifable"]})

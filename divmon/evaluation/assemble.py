@@ -184,7 +184,7 @@ def _run_id_of(ledger: Ledger) -> str:
 
 
 def _layout(files: Sequence[kept.Kept]) -> Layout:
-    """The layouts of all batches as one; each file was sampled by a process of its own."""
+    """The layouts of all batches as one; each was sampled by one process, whichever."""
     layouts = [batch["layout"] for file in files for batch in file.batches]
 
     def named(name: str) -> Any:
@@ -192,7 +192,7 @@ def _layout(files: Sequence[kept.Kept]) -> Layout:
         return ", ".join(values) or None
 
     return Layout(
-        processes=len(files),
+        processes=1,
         batches=sum(layout["batches"] for layout in layouts),
         rows=max((layout["rows"] for layout in layouts), default=0),
         halvings=sum(layout["halvings"] for layout in layouts),

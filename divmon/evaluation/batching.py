@@ -49,8 +49,14 @@ def most_rows(width: int, batch_tokens: int) -> int:
 
 
 def room(prompt: RenderedPrompt, limit: int, context: int | None) -> int:
-    """The most tokens that a completion of a prompt may have: the limit, or what the model's context leaves."""
-    return limit if context is None else max(0, min(limit, context - len(prompt.token_ids)))
+    """The most tokens that a completion of a prompt may have: the limit, or what the model's context leaves.
+
+    That is rounded down to sixteenths of the context, where it is more than one: prompts of one limit share batches.
+    """
+    if context is None or (left := context - len(prompt.token_ids)) >= limit:
+        return limit
+    step = max(1, context // 16)
+    return max(0, left - left % step if left >= step else left)
 
 
 def without_room(prompts: Sequence[RenderedPrompt], samples: int, unit: str, loaded: Loaded) -> Samples:

@@ -47,8 +47,8 @@ def samples_text(samples: Collection[str]) -> str:
     if not samples:
         return ""
     return (
-        f"The prompts of {', '.join(samples)} are a sample written for divmon, to try things with: its values are not "
-        "the benchmark's."
+        f"The prompts of {', '.join(samples)} are a sample written for divmon, to try things with: their values are "
+        "not the benchmark's."
     )
 
 

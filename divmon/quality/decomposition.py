@@ -70,9 +70,9 @@ class Decomposition:
         d_all: Diversity of all completions (D_a or V_a), at the baseline and later.
         d_correct: Diversity of the correct ones (D_c or V_c), likewise.
         accuracy: Share of completions that are right, 0 to 1, likewise.
-        whole: The total loss over all prompts that were verified alike, two right answers or not.
+        whole: The total loss over all prompts that were measured and verified alike, two right answers or not.
         prompts: The prompts with two right answers in both.
-        of: The prompts that were verified alike at both.
+        of: The prompts that were measured and verified alike at both.
         tasks: The same for each task with verified prompts, where there are several tasks.
     """
 
@@ -160,13 +160,15 @@ def _rows(measurement: Measurement, metric: str) -> dict[str, _Row]:
 def _tables(now: Measurement, baseline: Measurement, metric: str) -> dict[str, FloatArray]:
     """Task -> (6, P) D_a, D_c and accuracy of the prompts verified alike, each at the baseline and now.
 
-    One that has no verdict at either (the sandbox was gone, say) was not verified there, whatever its verifier.
+    One that has no verdict at either (the sandbox was gone, say) was not verified there, whatever its verifier; one
+    without a diversity (fewer than two answers) has nothing to be decomposed.
     """
     before, after = _rows(baseline, metric), _rows(now, metric)
     columns: dict[str, list[tuple[float, ...]]] = {}
     for key, task in zip(now.prompts.keys, now.prompts.tasks, strict=True):
         (*then, verifier), (*later, again) = before[key], after[key]
-        if verifier and verifier == again and not (math.isnan(then[2]) or math.isnan(later[2])):
+        known = not any(math.isnan(row[part]) for row in (then, later) for part in (0, 2))
+        if verifier and verifier == again and known:
             columns.setdefault(task, []).append(
                 tuple(value for pair in zip(then, later, strict=True) for value in pair)
             )

@@ -212,7 +212,8 @@ def _check_estimate(subject: Subject) -> str:
     found = estimate(recipe, subject.architecture)
     parts = ", ".join(f"{name} {size:.1f}" for name, size in found.memory.items() if size >= 0.05)
     limit = recipe.hardware.get("gpu_memory_gb")
-    memory = f"{found.memory_gb:.1f} GB" + (f" of {limit} GB a GPU" if limit else "") + (f" ({parts})" if parts else "")
+    memory = f"{found.memory_gb:.1f} GB at the peak" + (f" of {limit} GB a GPU" if limit else "")
+    memory += f" (not all at one time: {parts})" if parts else ""
     if limit and found.memory_gb > MEMORY_SHARE * float(limit):
         raise InputError(f"{recipe.path}, hardware: estimated {memory}: more than {MEMORY_SHARE:.0%} of it.")
     texts = [f"{found.parameters / 1e6:,.1f}M parameters, {found.trained / 1e6:,.1f}M trained", memory]

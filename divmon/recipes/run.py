@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 
+from divmon.errors import InputError, near_miss
 from divmon.launched import connected
 from divmon.recipes.configs import build_config, check_sections, lora_config
 from divmon.recipes.options import RunOptions
@@ -47,10 +48,18 @@ def run_recipes(recipes: Sequence[Recipe], options: RunOptions, reporter: Report
 
 def _check(stage: Stage, options: RunOptions) -> None:
     """Refuse at once what could not run an hour later."""
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
     if not stage.trains:
         check_sections(stage.recipe)
         return
-    build_config(stage.recipe, stage.folder, seed=options.seed, report_to=options.report_to, smoke=options.smoke)
+    config = build_config(
+        stage.recipe, stage.folder, seed=options.seed, report_to=options.report_to, smoke=options.smoke
+    )
+    for name in config.report_to or ():
+        if name not in INTEGRATION_TO_CALLBACK:  # the trainer says so too, after its parents have run
+            where = "--report-to" if options.report_to is not None else f"{stage.recipe.path}, report_to"
+            raise InputError(f"{where}: unknown integration {name!r}: {near_miss(name, INTEGRATION_TO_CALLBACK)}")
     lora_config(stage.recipe)
     if stage.recipe.rewards:
         rewards(stage.recipe)
