@@ -60,7 +60,7 @@ def sampling_of(sampling: Any, tasks: Iterable[str]) -> Any:
 def baseline_values(now: Measurement, baseline: Measurement, metric: str) -> dict[str, float]:
     """The baseline's value of each of its prompts, by the prompt's key; empty where the two must not be compared."""
     found = baseline.metrics.get(metric)
-    if found is None or comparison_problem(now, baseline, metric):
+    if found is None or not found.per_prompt or comparison_problem(now, baseline, metric):
         return {}
     return dict(zip(baseline.prompts.keys, found.per_prompt, strict=True))
 

@@ -185,18 +185,18 @@ def paper_attribution() -> Attribution:
     return attribute(*paper_checkpoints())
 
 
-def checkpoints_of_runs(runs: Sequence[str]) -> tuple[Values, list[Checkpoint]]:
-    """Read the runs of one or more lineages; all must count from the same base.
+def records_of_runs(runs: Sequence[str]) -> list[tuple[str, RunRecord]]:
+    """Read the runs of one or more lineages.
 
     Args:
         runs: Folders, each ``[LINEAGE-]STAGE=FOLDER`` or just a folder with such a name: ``think-sft``,
             ``rl-zero-math``, ``dpo``. A run's last measurement is its checkpoint; its baseline is the base.
 
-    A run that is named ``base`` may stand among them: it is the others' base, or an error.
+    Returns:
+        Label and record of each.
 
     Raises:
-        InputError: If a folder is missing, a name tells no stage, a ledger is missing or empty, or ledgers cannot be
-            compared, in which case it says which and why.
+        InputError: If a folder is missing, a name tells no stage, or a ledger is missing or empty.
     """
     named = [("", run) if Path(run).exists() else run.rpartition("=")[::2] for run in runs]
     ledgers = [Ledger.of(path) for _, path in named]  # a missing folder is said before a name without a stage
@@ -210,14 +210,29 @@ def checkpoints_of_runs(runs: Sequence[str]) -> tuple[Values, list[Checkpoint]]:
         if found is None or found.baseline is None or not found.measurements:
             raise InputError(f"{path} has a ledger without a measurement.")
         records.append((label, found))
-    return checkpoints_of_records(records)
+    return records
+
+
+def stand_ins(records: Sequence[tuple[str, RunRecord]]) -> list[str]:
+    """The encoders that stood in for others, a sentence each: their values are not comparable with the paper's."""
+    found: dict[str, str] = {}
+    for _, record in records:
+        for part in ("sentence_encoder", "nli"):
+            identity = record.measurements[-1].protocol.get(part) if record.measurements else None
+            if isinstance(identity, Mapping) and identity.get("fallback_for"):
+                found[str(identity["name"])] = str(identity["fallback_for"])
+    return [
+        f"{name} stood in for {other}: its values cannot be compared with the paper's." for name, other in found.items()
+    ]
 
 
 def checkpoints_of_records(records: Sequence[tuple[str, RunRecord]]) -> tuple[Values, list[Checkpoint]]:
-    """The same of runs that were read already, each under a label that tells its stage.
+    """The base and the checkpoints of runs, each under a label that tells its stage; all must count from one base.
+
+    A run that is named ``base`` may stand among them: it is the others' base, or an error.
 
     Raises:
-        InputError: As ``checkpoints_of_runs``.
+        InputError: If a label tells no stage, or runs cannot be compared, in which case it says which and why.
     """
     checkpoints: list[Checkpoint] = []
     bases = [(label, found) for label, found in records if label.lower() == BASE]

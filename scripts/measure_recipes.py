@@ -24,10 +24,10 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 from divmon.monitor import Monitor
 from divmon.options import MonitorOptions
 from divmon.prompts import PromptSet
+from divmon.quiet import quiet_libraries
 from divmon.recipes.configs import build_config, model_config
 from divmon.recipes.estimate import estimate
 from divmon.recipes.models import Weights
-from divmon.recipes.quiet import quiet_libraries
 from divmon.recipes.recipe import Recipe, load_recipes
 from divmon.recipes.subject import Subject
 from divmon.recipes.trainer import build_trainer

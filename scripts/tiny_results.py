@@ -24,7 +24,7 @@ from divmon import lineage_report as report
 from divmon import stats
 from divmon.errors import DivmonError, InputError
 from divmon.ledger import Ledger
-from divmon.lineage import Attribution, Part, attribute, checkpoints_of_runs, paper_attribution
+from divmon.lineage import Attribution, Part, attribute, checkpoints_of_records, paper_attribution, records_of_runs
 from divmon.measurement import NO_INTERVAL, Measurement
 from divmon.metrics import METRICS, NAMES
 from divmon.provenance import git_state, package_versions
@@ -206,7 +206,9 @@ def _by_task(rows: Sequence[Mapping[str, Any]], prefix: str, scale: float) -> st
 
 def lineage_of(seed: Seed) -> Attribution:
     """The attribution of one seed, as ``divmon lineage`` gives it, but averaged without the tasks that are left out."""
-    found = attribute(*checkpoints_of_runs([str(seed.folder / s) for stages in LINEAGES.values() for s in stages]))
+    found = attribute(
+        *checkpoints_of_records(records_of_runs([str(seed.folder / s) for stages in LINEAGES.values() for s in stages]))
+    )
     for lineages in found.values():
         for tasks in lineages.values():
             kept = [parts for task, parts in tasks.items() if task not in {*LEFT_OUT, "average"}]

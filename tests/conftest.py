@@ -172,8 +172,6 @@ def wandb_folder(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def fake_encoders(monkeypatch):
     """Encoders without weights in the place of the real ones."""
-    from divmon import encoders
-    from tests.fakes import FakeEncoder, FakeNli
+    from tests.fakes import use_fakes
 
-    monkeypatch.setitem(vars(encoders), "load_sentence_encoder", lambda *_, **__: FakeEncoder())
-    monkeypatch.setitem(vars(encoders), "load_nli", lambda *_, **__: FakeNli())
+    use_fakes(monkeypatch)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from divmon.protocols import FloatArray, ModelIdentity
 
@@ -37,3 +38,11 @@ class FakeNli:
     def probabilities(self, pairs: Sequence[tuple[str, str]]) -> FloatArray:
         rows = [(0.8, 0.1, 0.1) if left == right else (0.1, 0.3, 0.6) for left, right in pairs]
         return np.array(rows, dtype=np.float32).reshape(-1, 3)
+
+
+def use_fakes(patch: pytest.MonkeyPatch) -> None:
+    """Encoders without weights in the place of the real ones; in a test the fixture ``fake_encoders`` does it."""
+    from divmon import encoders
+
+    patch.setitem(vars(encoders), "load_sentence_encoder", lambda *_, **__: FakeEncoder())
+    patch.setitem(vars(encoders), "load_nli", lambda *_, **__: FakeNli())

@@ -16,6 +16,7 @@ from divmon.cli.terminal import printable
 from divmon.errors import InputError
 from divmon.generations import FIELDS, read_generations
 from tests.conftest import GOLDEN
+from tests.fakes import FakeEncoder, use_fakes
 
 OK = {"outputs": ["a b c", "d e f"]}
 EAD = ["--metrics", "ead", "--vocab-size", "1000"]
@@ -160,16 +161,13 @@ def test_vocabulary_size_from_a_tokenizer_and_assumed(run, write):
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
     """An evaluation on prose and on programs: its folder."""
-    from divmon import encoders
     from divmon.evaluation import evaluate
     from tests.evaluations import request, save_models
-    from tests.fakes import FakeEncoder, FakeNli
 
     folder = tmp_path_factory.mktemp("evaluated")
     models = save_models(folder / "models")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(vars(encoders), "load_sentence_encoder", lambda *_, **__: FakeEncoder())
-        patch.setitem(vars(encoders), "load_nli", lambda *_, **__: FakeNli())
+        use_fakes(patch)
         metrics = {"metrics": ("ead", "sbert", "nli", "vendi"), "seed": 0}
         wanted = request(folder, models / "base", options=metrics, tasks="gsm8k:sample,humaneval:sample", per_task=4)
         evaluate(wanted)
@@ -208,7 +206,6 @@ def test_what_libraries_print_and_warn_goes_to_stderr(run, write, fake_encoders,
     import warnings
 
     from divmon import encoders
-    from tests.fakes import FakeEncoder
 
     def chatty(*_, **__):
         print("hello from a library")
@@ -340,7 +337,6 @@ def test_names_that_look_like_markup_or_escape_codes(run, write):
 
 def test_names_of_models_are_printed_as_they_are(run, write, fake_encoders, monkeypatch):
     from divmon.protocols import ModelIdentity
-    from tests.fakes import FakeEncoder
 
     name = "[red]me[/red]/:smile:\x1b[31m"
     monkeypatch.setattr(FakeEncoder, "identity", ModelIdentity(name, None, "path", "[bold]paper's"))

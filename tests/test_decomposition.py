@@ -25,6 +25,7 @@ from divmon.sinks import wandb_values
 from divmon.sinks.grouped import grouped
 from divmon.sinks.tensorboard import layout
 from divmon.workspace import specification, workspace
+from tests.fakes import use_fakes
 from tests.records import accuracy, measurement, prompts, summary
 from tests.test_callback import SMALL, rows, sft
 from tests.tiny import HELD_OUT
@@ -414,13 +415,9 @@ class TestTraining:
     def run(cls, tmp_path_factory):
         from datasets import Dataset
 
-        from divmon import encoders
-        from tests.fakes import FakeEncoder, FakeNli
-
         folder = tmp_path_factory.mktemp("decomposed")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(vars(encoders), "load_sentence_encoder", lambda *_, **__: FakeEncoder())
-            patch.setitem(vars(encoders), "load_nli", lambda *_, **__: FakeNli())
+            use_fakes(patch)
             callback = DiversityCallback(PROMPTS, every_n_steps=2, **(SMALL | {"num_prompts": 5, "samples": 4}))
             trainer = sft(folder, [callback], eval_dataset=Dataset.from_list([{"text": "a b c"}]))
             trainer.train()

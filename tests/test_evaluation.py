@@ -22,12 +22,13 @@ from divmon.evaluation.models import CHECKPOINTS, LINEAGES, checkpoints_of
 from divmon.evaluation.subject import safe_name
 from divmon.evaluation.units import parse_slice, sliced, units_of
 from divmon.fingerprint import fingerprint
-from divmon.lineage import checkpoints_of_runs, stage_of
+from divmon.lineage import checkpoints_of_records, records_of_runs, stage_of
 from divmon.monitor import Monitor
 from divmon.prompt import Prompt
 from divmon.sampling.render import RenderedPrompt
 from divmon.tasks import TASKS
 from tests.evaluations import request, save_models
+from tests.fakes import use_fakes
 from tests.tiny import tiny_llama, tiny_tokenizer
 
 pytestmark = pytest.mark.usefixtures("fake_encoders")
@@ -41,12 +42,10 @@ def models(tmp_path_factory):
 @pytest.fixture(scope="module")
 def undisturbed(models, tmp_path_factory):
     """An evaluation that nothing happened to: its folder and its result."""
-    from divmon import encoders
-    from tests.fakes import FakeEncoder
 
     folder = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(vars(encoders), "load_sentence_encoder", lambda *_, **__: FakeEncoder())
+        use_fakes(patch)
         (result,) = evaluate(request(folder, models / "base"))
     return folder, result
 
@@ -542,7 +541,9 @@ class TestBaselines:
         assert before == [row["outputs"] for row in divmon.load(tmp_path / "base").completions()]
         distances = [row["baseline_distance"] for row in divmon.load(tmp_path / "think-dpo").completions()]
         assert all(value is None or abs(value) < 1e-6 for row in distances for value in row)
-        _, checkpoints = checkpoints_of_runs([str(tmp_path / "think-sft"), str(tmp_path / "think-dpo")])
+        _, checkpoints = checkpoints_of_records(
+            records_of_runs([str(tmp_path / "think-sft"), str(tmp_path / "think-dpo")])
+        )
         assert [(one.lineage, one.stage) for one in checkpoints] == [("think", "sft"), ("think", "dpo")]
 
     def test_an_earlier_evaluation(self, undisturbed, models, tmp_path):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import divmon
-from tests.fakes import FakeEncoder, FakeNli
+from tests.fakes import use_fakes
 from tests.tiny import QUESTIONS, dpo_dataset, sft_dataset, tiny_llama, tiny_tokenizer
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -22,11 +22,9 @@ TRAINING = ("sft", "dpo", "grpo")
 @pytest.fixture(scope="module")
 def patched():
     """Encoders without weights, and no screen control from progress bars."""
-    from divmon import encoders
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(vars(encoders), "load_sentence_encoder", lambda *_, **__: FakeEncoder())
-        patch.setitem(vars(encoders), "load_nli", lambda *_, **__: FakeNli())
+        use_fakes(patch)
         yield patch
 
 

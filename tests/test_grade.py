@@ -600,6 +600,10 @@ class TestShown:
         first = [line for line in rows if line[0] in ("gsm8k", "ifeval")][:2]
         share = sum(float(line[3].split("%")[0]) for line in first) / 2
         assert means[1:3] == ["6", "2"]
+        document = json.loads((folder / "divmon" / "grades.json").read_text())
+        tasks = [document["tasks"][name] for name in ("gsm8k", "ifeval")]
+        assert document["over_tasks"]["accuracy_at_1"] == pytest.approx(sum(t["accuracy_at_1"] for t in tasks) / 2)
+        assert document["over_tasks"]["pass_at"].keys() == tasks[0]["pass_at"].keys()
         assert float(means[3].split("%")[0]) == pytest.approx(share, abs=1)
         assert [row[0] for row in rows] == ["gsm8k", "ifeval", "ifeval", "alpaca"]
         assert rows[3][1:3] == ["50% (50 to 50)", "100%"]  # the same answers: ties in both orders

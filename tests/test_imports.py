@@ -16,7 +16,7 @@ HEAVY = ("torch", "transformers", "trl", "peft", "sentence_transformers", "wandb
 # From the bottom: a module imports from its own layer and those above it in this list ("Data flows one way").
 LAYERS = [
     ["divmon.errors", "divmon.protocols"],
-    ["divmon.checks", "divmon.visible", "divmon.fingerprint", "divmon.shape"],
+    ["divmon.checks", "divmon.visible", "divmon.fingerprint", "divmon.shape", "divmon.quiet", "divmon.figures"],
     [
         "divmon.text",
         "divmon.provenance",
@@ -48,6 +48,7 @@ LAYERS = [
     ["divmon.summary", "divmon.ledger", "divmon.logged", "divmon.reading", "divmon.shown", "divmon.notebook"],
     ["divmon.showing"],
     ["divmon.loaded"],
+    ["divmon.side_by_side"],
     ["divmon.monitor", "divmon.plots", "divmon.lineage"],
     ["divmon.recording", "divmon.lineage_report", "divmon.lineage_table", "divmon.sinks", "divmon.quality"],
     ["divmon.report", "divmon.workspace"],

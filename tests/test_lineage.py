@@ -15,8 +15,19 @@ import pytest
 import divmon
 from divmon.cli import main
 from divmon.errors import InputError
-from divmon.lineage import AVERAGE, Checkpoint, attribute, checkpoints_of_runs, paper_attribution, stage_of
+from divmon.ledger import RunRecord
+from divmon.lineage import (
+    AVERAGE,
+    Checkpoint,
+    attribute,
+    checkpoints_of_records,
+    paper_attribution,
+    records_of_runs,
+    stage_of,
+    stand_ins,
+)
 from divmon.lineage_report import as_csv, as_json, as_markdown, plot
+from tests.records import measurement
 from tests.tiny import HELD_OUT, tiny_llama, tiny_tokenizer
 
 TABLES = json.loads((Path(divmon.__file__).parent / "data" / "olmo3_paper_tables.json").read_text(encoding="utf-8"))
@@ -135,6 +146,15 @@ class TestArithmetic:
             stage_of("final")
 
 
+def test_encoders_that_stood_in_are_named_beside_the_papers_figures():
+    protocol = measurement().protocol | {"nli": {"name": "a/stand-in", "digest": None, "fallback_for": "the/real"}}
+    records = [
+        ("sft", RunRecord("r1", measurement(), (measurement(step=1, protocol=protocol),), (), {})),
+        ("dpo", RunRecord("r2", measurement(), (measurement(step=1),), (), {})),
+    ]
+    assert stand_ins(records) == ["a/stand-in stood in for the/real: its values cannot be compared with the paper's."]
+
+
 SETTINGS = {"samples": 4, "max_new_tokens": 8}
 
 
@@ -196,7 +216,7 @@ class TestRuns:
             tiny_llama(1), tiny_tokenizer(), HELD_OUT, baseline=base, run_id="r", step=1, output_dir=where, **SETTINGS
         )
         with pytest.raises(InputError, match="think-rl counts from another base model than think-sft"):
-            checkpoints_of_runs([str(runs[0]), f"think-rl={where}"])
+            checkpoints_of_records(records_of_runs([str(runs[0]), f"think-rl={where}"]))
 
     def test_the_base_may_stand_among_them(self, runs, tmp_path, capsys):
         alone = run(capsys, *runs, "--json")

@@ -13,7 +13,7 @@ import divmon
 from divmon import DiversityCallback, InputError
 from divmon.frames import means, per_prompt, validity
 from divmon.metrics import METRICS
-from tests.fakes import FakeEncoder, FakeNli
+from tests.fakes import use_fakes
 from tests.records import accuracy, measurement, prompts, summary
 from tests.test_callback import SMALL, sft
 
@@ -29,12 +29,10 @@ NUMBERS = ["mean", "low", "high", "retained", "retained_low", "retained_high", "
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The output folder of a real training with three measurements."""
-    from divmon import encoders
 
     output_dir = tmp_path_factory.mktemp("runs") / "mine"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(vars(encoders), "load_sentence_encoder", lambda *_, **__: FakeEncoder())
-        patch.setitem(vars(encoders), "load_nli", lambda *_, **__: FakeNli())
+        use_fakes(patch)
         callback = DiversityCallback(PROMPTS, every_n_steps=1, **(SMALL | {"num_prompts": 4}))
         sft(output_dir, [callback], max_steps=2).train()
     return output_dir

@@ -21,6 +21,7 @@ from divmon.recipes.row_checks import mapped
 from divmon.recipes.shrink import shrunken_config, shrunken_model, standin_tokenizer
 from divmon.recipes.sources import Source
 from divmon.recipes.subject import GENERIC_TEMPLATE as PLAIN
+from divmon.recipes.subject import Subject
 from divmon.recipes.trial import trial_recipe
 from divmon.shape import Shape
 
@@ -665,3 +666,30 @@ def test_checks_need_no_net_and_leave_the_recipe_folder_alone(written, tmp_path,
     monkeypatch.setattr(socket.socket, "connect", refuse)
     assert not [finding for finding in check_recipes([recipe]) if not finding.ok]
     assert sorted(tmp_path.rglob("*")) == before
+
+
+class TestMeasured:
+    """``scripts/measure_recipes.py``, as far as it goes without a GPU."""
+
+    @pytest.fixture
+    def script(self, monkeypatch):
+        import importlib
+
+        monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+        return importlib.import_module("measure_recipes")
+
+    @pytest.mark.parametrize(("name", "columns"), [("think-sft", ["messages"]), ("think-dpo", ["chosen", "rejected"])])
+    def test_rows_are_as_long_as_the_recipe_lets_them_be(self, script, name, columns):
+        subject = Subject(load_recipe(ROOT / "recipes" / "olmo2-1b" / f"{name}.yaml"))
+        rows = script.long_rows(subject, 3)
+        assert len(rows) == 3
+        for row in rows:
+            for column in columns:
+                assert len(subject.tokenizer.apply_chat_template(row[column], return_dict=True)["input_ids"]) >= 4096
+
+    def test_a_cpu_is_refused(self, script, monkeypatch, capsys):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        monkeypatch.setattr("sys.argv", ["measure_recipes.py", "recipes/olmo2-1b"])
+        with pytest.raises(SystemExit, match="2"):
+            script.main()
+        assert "there is no GPU here" in capsys.readouterr().err

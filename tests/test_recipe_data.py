@@ -22,6 +22,21 @@ def folder(tmp_path):
     return write_folder(tmp_path / "recipes", "base")
 
 
+@pytest.fixture
+def asked(monkeypatch):
+    """A hub on which everything is at one commit; what it was asked for."""
+    asked = []
+
+    class Api:
+        def repo_info(self, name, *, repo_type, revision, timeout):
+            asked.append((repo_type, name, revision))
+            return type("Info", (), {"sha": "e" * 40})
+
+    monkeypatch.setattr("divmon.encoders.hub.hub_reachable", lambda: True)
+    monkeypatch.setattr("huggingface_hub.HfApi", Api)
+    return asked
+
+
 def recipe_of(folder, sources, kind="sft", **settings):
     content = {"init_from": "base", "data": sources, kind: TRAINING | settings}
     if kind == "grpo":
@@ -257,37 +272,20 @@ class TestDigest:
         write_rows(folder / "local" / "train.jsonl", rows)
         assert digest(folder, [{"dataset": "local"}]) != first
 
-    def test_a_run_folder_keeps_the_commit_that_it_began_with(self, folder, monkeypatch):
+    def test_a_run_folder_keeps_the_commit_that_it_began_with(self, folder, request):
         pinned, tagged = {"dataset": "a/y", "revision": "c" * 40}, {"dataset": "a/z", "revision": "v1"}
         recipe = recipe_of(folder, [{"dataset": "a/x"}, pinned, tagged])
         known = {"a/x": "b" * 40, "a/z@v0": "d" * 40}  # of another tag
         assert resolved_revisions(recipe, known) == {"a/x": "b" * 40, f"a/y@{'c' * 40}": "c" * 40}
-        asked = []
-
-        class Api:
-            def repo_info(self, name, *, repo_type, revision, timeout):
-                asked.append((repo_type, name, revision))
-                return type("Info", (), {"sha": "e" * 40})
-
-        monkeypatch.setattr("divmon.encoders.hub.hub_reachable", lambda: True)
-        monkeypatch.setattr("huggingface_hub.HfApi", Api)
+        asked = request.getfixturevalue("asked")  # from here on there is a hub
         found = resolved_revisions(recipe, known)
         assert (found["a/x"], found["a/z@v1"]) == ("b" * 40, "e" * 40)
         assert asked == [("dataset", "a/z", "v1")]
 
-    def test_and_so_it_is_with_a_hub_model(self, folder, monkeypatch):
+    def test_and_so_it_is_with_a_hub_model(self, folder, asked):
         from divmon.recipes.models import weights_given
 
         recipe = load_recipe(write_recipe(folder, "hub", {"model": "a/m", "model_args": {"revision": "main"}}))
-        asked = []
-
-        class Api:
-            def repo_info(self, name, *, repo_type, revision, timeout):
-                asked.append((repo_type, name, revision))
-                return type("Info", (), {"sha": "e" * 40})
-
-        monkeypatch.setattr("divmon.encoders.hub.hub_reachable", lambda: True)
-        monkeypatch.setattr("huggingface_hub.HfApi", Api)
         found = resolved_revisions(recipe)
         assert (found, asked) == ({"model a/m@main": "e" * 40}, [("model", "a/m", "main")])
         assert resolved_revisions(recipe, {"model a/m@main": "f" * 40}) == {"model a/m@main": "f" * 40}

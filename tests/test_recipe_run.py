@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from divmon import Ledger
 from divmon.errors import InputError
-from divmon.lineage import attribute, checkpoints_of_runs
+from divmon.lineage import attribute, checkpoints_of_records, records_of_runs
 from divmon.recipes import work as running
 from divmon.recipes.options import RunOptions
 from divmon.recipes.plan import Plan, order
@@ -26,6 +26,7 @@ from divmon.recipes.recipe import load_recipe, load_recipes
 from divmon.recipes.run import run_recipes
 from divmon.recipes.stage import StageError
 from divmon.recipes.state import read_state, write_state
+from tests.fakes import use_fakes
 from tests.recipes import (
     ARCHITECTURE,
     MONITOR,
@@ -46,13 +47,11 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """All stages, run once: the recipes' folder, the run folders, what was reported."""
-    from divmon import encoders
-    from tests.fakes import FakeEncoder
 
     folder = tmp_path_factory.mktemp("done")
     recipes = write_folder(folder / "recipes")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(vars(encoders), "load_sentence_encoder", lambda *_, **__: FakeEncoder())
+        use_fakes(patch)
         seen = run_paths(recipes, folder / "runs")
     return recipes, folder / "runs", seen
 
@@ -170,7 +169,7 @@ class TestMonitoring:
     def test_the_runs_are_a_lineage(self, done):
         _, runs, _ = done
         names = ("think-sft", "think-dpo", "think-rl", "rl-zero-math")
-        found = attribute(*checkpoints_of_runs([str(runs / name) for name in names]))
+        found = attribute(*checkpoints_of_records(records_of_runs([str(runs / name) for name in names])))
         assert set(found["ead"]) == {"think", "rl_zero"}
 
     def test_a_stage_begins_where_its_parent_ended(self, done):
@@ -437,7 +436,6 @@ class TestResuming:
             from pathlib import Path
             from divmon import encoders
             from divmon.recipes.progress import StageProgress
-            from tests.fakes import FakeEncoder
             from tests.recipes import run_paths
             vars(encoders)["load_sentence_encoder"] = lambda *_, **__: FakeEncoder()
             def kill(self, args, state, control, **kwargs):

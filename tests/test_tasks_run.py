@@ -32,7 +32,7 @@ from divmon.sampling.stops import StopSequences, stop_position, tokens_to_stop
 from divmon.scoring import Scorer, ScoringSettings
 from divmon.tasks import TASKS
 from divmon.trainer.data import overlap
-from tests.fakes import FakeEncoder, FakeNli
+from tests.fakes import FakeEncoder, FakeNli, use_fakes
 from tests.recipes import MONITOR, STAGES, write_folder, write_recipe
 from tests.test_callback import KEYS, SMALL, rows, sft
 from tests.tiny import tiny_llama, tiny_tokenizer
@@ -249,12 +249,10 @@ class TestCallback:
     @classmethod
     def mixed(cls, tmp_path_factory):
         """A run on a task of words and one of code."""
-        from divmon import encoders
 
         folder = tmp_path_factory.mktemp("mixed")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(vars(encoders), "load_sentence_encoder", lambda *_, **__: FakeEncoder())
-            patch.setitem(vars(encoders), "load_nli", lambda *_, **__: FakeNli())
+            use_fakes(patch)
             # With stop sequences, as a base model has them: no chat template is in force for these prompts.
             prompts = PromptSet.of_tasks(["gsm8k:sample", "cruxeval:sample"], per_task=6)
             callback = DiversityCallback(prompts, **(SMALL | {"num_prompts": 6}))
@@ -288,7 +286,7 @@ class TestCallback:
         found = Ledger.of(folder).read()
         assert found.measurements[-1].tasks.keys() == {"gsm8k", "cruxeval"}
         assert found.measurements[-1].tasks["cruxeval"].keys() == {"ead", "sbert", "vendi"}
-        base, checkpoints = lineage.checkpoints_of_runs([f"think-sft={folder}"])
+        base, checkpoints = lineage.checkpoints_of_records(lineage.records_of_runs([f"think-sft={folder}"]))
         assert set(base["nli"]) == {"gsm8k"}
         assert set(base["sbert"]) == {"gsm8k", "cruxeval"}
         parts = lineage.attribute(base, checkpoints)["nli"]["think"]["average"]

@@ -26,6 +26,7 @@ from divmon.sinks.wandb_rows import STEP, OpenRow
 from divmon.sinks.wandb_text import cell, fenced, inert, inert_values
 from divmon.workspace import specification, workspace
 from tests import wandb_file
+from tests.fakes import use_fakes
 from tests.records import accuracy, measurement, prompts, summary
 from tests.test_callback import KEYS, sft
 
@@ -79,13 +80,9 @@ def tuned(tmp_path_factory) -> Tuned:
     """SFT with LoRA at a rate that ruins the model, on prompts with categories and verifiers."""
     import wandb
 
-    from divmon import encoders
-    from tests.fakes import FakeEncoder, FakeNli
-
     folder = tmp_path_factory.mktemp("wandb")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(vars(encoders), "load_sentence_encoder", lambda *_, **__: FakeEncoder())
-        patch.setitem(vars(encoders), "load_nli", lambda *_, **__: FakeNli())
+        use_fakes(patch)
         for name, value in (("MODE", "offline"), ("SILENT", "true"), ("DIR", folder), ("DATA_DIR", folder / "data")):
             patch.setenv(f"WANDB_{name}", str(value))
         wandb.teardown()

@@ -176,7 +176,7 @@ def evaluate(
 def _run(request: Request, units: Any, part: Any, device: str | None, command: str) -> None:
     from divmon.cli.eval_progress import reporter
     from divmon.evaluation.run import evaluate
-    from divmon.recipes.quiet import quiet_libraries
+    from divmon.quiet import quiet_libraries
 
     first = os.environ.get("RANK", "0") == "0"
     with reporter() as shown, quiet_libraries():

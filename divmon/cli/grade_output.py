@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +22,18 @@ def print_tables(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
     """
     out = console()
     rows: list[Row] = [
-        (f"{printable(document['run'])} {document['step']}", task, grades)
-        for _, document in documents
-        for task, grades in document["tasks"].items()
+        (_run(document), task, grades) for _, document in documents for task, grades in document["tasks"].items()
     ]
     verified = [row for row in rows if row[2]["prompts"]]
     followed = [row for row in rows if "strict" in row[2]]
     judged = [row for row in rows if "checklist" in row[2]]
     if verified:
-        out.print(_verified(verified))
+        means = [
+            (_run(document), "mean of the tasks", document["over_tasks"])
+            for _, document in documents
+            if document["over_tasks"]
+        ]
+        out.print(_verified(verified, means))
     if followed:
         out.print()
         out.print(_followed(followed))
@@ -46,10 +48,15 @@ def print_tables(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
         out.print(f"Written: {printable(str(path))}", soft_wrap=True)
 
 
-def _verified(rows: Sequence[Row]) -> Table:
+def _run(document: Mapping[str, Any]) -> str:
+    return f"{printable(document['run'])} {document['step']}"
+
+
+def _verified(rows: Sequence[Row], means: Sequence[Row]) -> Table:
     ks = sorted({int(k) for _, _, grades in rows for k in grades["pass_at"]} - {1})
+    order = {run: place for place, run in enumerate(dict.fromkeys(run for run, _, _ in rows))}
     table = _table(rows, "prompts", "K", "accuracy@1", "majority", *(f"pass@{k}" for k in ks))
-    for run, task, grades in _with_means(rows):
+    for run, task, grades in sorted([*rows, *means], key=lambda row: order[row[0]]):
         share = f"{grades['prompts']} of {grades['all_prompts']}"
         table.add_row(
             *_names(rows, run, task),
@@ -60,32 +67,6 @@ def _verified(rows: Sequence[Row]) -> Table:
             *(_percent(grades["pass_at"].get(str(k))) for k in ks),
         )
     return table
-
-
-def _with_means(rows: Sequence[Row]) -> Iterator[Row]:
-    """The rows, and after the last of a run with several tasks the mean over them."""
-    for run in dict.fromkeys(run for run, _, _ in rows):
-        mine = [row for row in rows if row[0] == run]
-        yield from mine
-        if len(mine) > 1:
-            yield run, "mean of the tasks", _mean([grades for _, _, grades in mine])
-
-
-def _mean(tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The mean over tasks; its interval where each task's values are there to be resampled."""
-    from divmon import stats
-
-    made: dict[str, Any] = {name: sum(of[name] for of in tasks) for name in ("prompts", "all_prompts")}
-    made["k"] = tasks[0]["k"] if len({of["k"] for of in tasks}) == 1 else None
-    for name in ("accuracy_at_1", "majority_at_k"):
-        values = [of[name] for of in tasks]
-        made[name] = None if None in values else sum(values) / len(values)
-    per_prompt = [[math.nan if v is None else v for v in of["per_prompt"]["accuracy_at_1"]] for of in tasks]
-    interval = stats.interval_over_tasks(per_prompt)
-    made["accuracy_at_1_interval"] = None if math.isnan(interval[0]) else interval
-    shared = [k for k in tasks[0]["pass_at"] if all(of["pass_at"].get(k) is not None for of in tasks)]
-    made["pass_at"] = {k: sum(of["pass_at"][k] for of in tasks) / len(tasks) for k in shared}
-    return made
 
 
 def _followed(rows: Sequence[Row]) -> Table:

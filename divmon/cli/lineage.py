@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from divmon.cli.terminal import printable
 from divmon.errors import InputError
 
 
@@ -40,7 +41,13 @@ def lineage(
         tables = [run for run in given if run.endswith(lineage_table.SUFFIX)]
         if tables and len(given) > 1:
             raise InputError(f"Name either run folders or one table, not {tables[0]} and others.")
-        read = lineage_table.checkpoints_of_table(tables[0]) if tables else attribution_of.checkpoints_of_runs(given)
+        if tables:
+            read = lineage_table.checkpoints_of_table(tables[0])
+        else:
+            records = attribution_of.records_of_runs(given)
+            read = attribution_of.checkpoints_of_records(records)
+            for text in attribution_of.stand_ins(records):
+                print(f"divmon: {printable(text)}", file=sys.stderr)
         found, beside = attribution_of.attribute(*read), published
     document = json.dumps(report.as_json(found, beside), indent=1, allow_nan=False)
     if output_dir is not None:

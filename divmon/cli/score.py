@@ -133,7 +133,7 @@ def _quiet(metrics: Sequence[str]) -> contextlib.AbstractContextManager[None]:
     """No bars of libraries while encoders are loaded; where there are none to load, the libraries are not either."""
     if not {"sbert", "vendi", "nli"} & set(metrics):
         return contextlib.nullcontext()
-    from divmon.recipes.quiet import quiet_libraries
+    from divmon.quiet import quiet_libraries
 
     return quiet_libraries()
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import datetime
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from divmon import stats
 from divmon.measurement import SCHEMA, to_plain
 from divmon.provenance import package_versions
 from divmon.quality.estimates import Mean
@@ -94,6 +97,32 @@ class TaskGrades:
         return entry | {"all_prompts": self.prompts, "keys": self.keys, "per_prompt": self.per_prompt}
 
 
+def over_tasks(tasks: Sequence[TaskGrades]) -> dict[str, Any] | None:
+    """The entry of ``grades.json`` over several tasks: the means of the tasks' means, not over all prompts.
+
+    Args:
+        tasks: A run's tasks; those without verdicts do not count.
+
+    Returns:
+        ``accuracy_at_1`` with its interval, ``majority_at_k`` and ``pass_at`` (of the k that all have), each from 0 to
+        1 and NaN where a task has none; ``prompts``, ``all_prompts``, and ``k``, None where the tasks differ. None for
+        fewer than two tasks.
+    """
+    known = [grades for grades in tasks if grades.accuracy_at_1.prompts]
+    if len(known) < 2:
+        return None
+    shared = [k for k in known[0].pass_at if all(k in grades.pass_at for grades in known)]
+    return {
+        "prompts": sum(grades.accuracy_at_1.prompts for grades in known),
+        "all_prompts": sum(grades.prompts for grades in known),
+        "k": known[0].k if len({grades.k for grades in known}) == 1 else None,
+        "accuracy_at_1": float(np.mean([grades.accuracy_at_1.value for grades in known])),
+        "accuracy_at_1_interval": stats.interval_over_tasks([grades.per_prompt["accuracy_at_1"] for grades in known]),
+        "majority_at_k": float(np.mean([grades.majority_at_k.value for grades in known])),
+        "pass_at": {str(k): float(np.mean([grades.pass_at[k].value for grades in known])) for k in shared},
+    }
+
+
 def _named(name: str, mean: Mean) -> dict[str, Any]:
     return {name: mean.value, f"{name}_interval": mean.interval}
 
@@ -131,6 +160,7 @@ class Grades:
             "step": self.step,
             "time": now,
             "tasks": {task: grades.to_json() for task, grades in self.tasks.items()},
+            "over_tasks": over_tasks(list(self.tasks.values())),
             "against": self.against,
             "judge": self.judge,
             "notes": self.notes,

@@ -61,7 +61,7 @@ def check_recipes(
     Returns:
         The findings, by recipe; a check that fails is a finding, not an error.
     """
-    from divmon.recipes.quiet import quiet_libraries
+    from divmon.quiet import quiet_libraries
 
     wanted = list(checks)
     findings = []

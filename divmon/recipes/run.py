@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from divmon.errors import InputError, near_miss
 from divmon.launched import connected
+from divmon.quiet import quiet_libraries
 from divmon.recipes.configs import build_config, check_sections, lora_config
 from divmon.recipes.options import RunOptions
 from divmon.recipes.plan import Plan, Stage, order
 from divmon.recipes.progress import Reporter, Silent
-from divmon.recipes.quiet import quiet_libraries
 from divmon.recipes.recipe import Recipe
 from divmon.recipes.stage import StageRunner
 from divmon.recipes.trainer import rewards

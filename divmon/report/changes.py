@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from divmon.comparison import baseline_values
 from divmon.measurement import Measurement
 from divmon.metrics import NAMES
 from divmon.protocols import FloatArray
 from divmon.report.bounds import MOST_COLUMNS, MOST_PROMPTS, thinned
 from divmon.report.curves import FLOORS, points
-from divmon.report.runs import COMPLETIONS, Grouping, NamedRun, baseline_values, problem_between
+from divmon.report.runs import COMPLETIONS, Grouping, NamedRun, problem_between
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ def _table(columns: Sequence[_Column], keys: Sequence[str], metric: str) -> Floa
 def _baselines(columns: Sequence[_Column], keys: Sequence[str], metric: str) -> FloatArray:
     table = np.full((len(keys), len(columns)), math.nan)
     for place, (_, named, measurement) in enumerate(columns):
-        known = baseline_values(measurement, metric, named.run.baseline)
+        baseline = named.run.baseline
+        known = baseline_values(measurement, baseline, metric) if baseline else {}
         table[:, place] = [known.get(key, math.nan) for key in keys]
     return table
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from divmon.measurement import Accuracy, Interval, Measurement, MetricSummary
 from divmon.metrics import AXES, KNOWN, NAMES
-from divmon.plots import summaries_of
 from divmon.report import paper
 from divmon.report.bounds import MOST_GAPS, MOST_OF_A_NAME, thinned
 from divmon.report.chart import Chart, Event, Line, Unit, View, whole, written
 from divmon.report.runs import COMPLETIONS, Grouping, NamedRun, compared, problem_between, without_steps
 from divmon.report.text import cut
+from divmon.side_by_side import summaries_of
 
 Members = Sequence[tuple[int, NamedRun]]
 """Runs that share a chart, and their places in the report."""

@@ -7,25 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
+from divmon.figures import lowest, value_label
 from divmon.measurement import Interval, MetricSummary
 from divmon.metrics import AXES
 from divmon.metrics import NAMES as METRIC_NAMES
-from divmon.plots import (
-    Apart,
-    Bar,
-    Panel,
-    lowest,
-    plot_changes,
-    plot_metrics,
-    plot_retained,
-    plot_side_by_side,
-    value_label,
-)
+from divmon.plots import Panel, plot_changes, plot_metrics, plot_retained
 from divmon.report.changes import Changes, metric_choices
 from divmon.report.curves import points, side_by_side
 from divmon.report.runs import NamedRun, compared, grouped, metrics_of, without_steps
 from divmon.report.stages import Stages
 from divmon.report.text import cut
+from divmon.side_by_side import Apart, Bar, plot_side_by_side
 
 NAMES = ("metrics.png", "retained.png", "changes.png", "stages.png")
 

@@ -139,13 +139,6 @@ def same_baseline(runs: Sequence[NamedRun]) -> bool:
     return all(value == values[0] for value in values)
 
 
-def baseline_values(measurement: Measurement, metric: str, baseline: Measurement | None) -> dict[str, float]:
-    """Prompt key -> the baseline's value; empty where the two must not be compared."""
-    if baseline is None or metric not in baseline.metrics or comparison_problem(measurement, baseline, metric):
-        return {}
-    return dict(zip(baseline.prompts.keys, baseline.metrics[metric].per_prompt, strict=False))
-
-
 def _check(run: Run) -> None:
     """Refuse records whose parts do not fit together, which nothing could be drawn from."""
     for line in (*run.alerts, *run.gaps, *({"step": measurement.step} for measurement in run.measurements)):

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from divmon import stats
+from divmon.comparison import baseline_values
 from divmon.measurement import UNMEASURED, Measurement, MetricSummary
 from divmon.metrics import AXES, NAMES
 from divmon.reading import measured, too_few, verdict
 from divmon.report.bounds import MOST_GROUPS, MOST_OF_A_NAME
 from divmon.report.chart import Unit, interval, written
-from divmon.report.runs import NamedRun, baseline_values, compared
+from divmon.report.runs import NamedRun, compared
 from divmon.report.text import cut
 
 _BAR = 1.4  # the fraction retained at the right end of a bar
@@ -220,7 +221,7 @@ def _group_row(
     chosen = [place for place, label in enumerate(labels) if label == name]
     cells = []
     for metric in metrics:
-        before = baseline_values(last, metric, baseline)
+        before = baseline_values(last, baseline, metric)
         values = last.metrics.get(metric, UNMEASURED).per_prompt
         if not before or not values:
             cells.append(Cell("–", "", "unknown"))
