@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 
 from tqdm.auto import tqdm
 
 from divmon.sampling.sampler import Progress
+
+_SECONDS_IN_A_FILE = 30.0
+"""Between two states of a bar that is written to a file, where each stays."""
 
 
 @contextlib.contextmanager
@@ -26,7 +30,9 @@ def sampling_bar(step: int, quiet: bool) -> Iterator[Progress | None]:
     def advance(done: int, total: int) -> None:
         if not bars:
             text = f"divmon, step {step}: sampling"
-            bars.append(tqdm(total=total, desc=text, unit="tok", leave=False, dynamic_ncols=True))
+            seen = sys.stderr.isatty() or "ipykernel" in sys.modules
+            every = 0.1 if seen else _SECONDS_IN_A_FILE
+            bars.append(tqdm(total=total, desc=text, unit="tok", leave=False, dynamic_ncols=True, mininterval=every))
         bars[0].update(done - bars[0].n)
 
     try:
