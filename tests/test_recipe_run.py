@@ -432,12 +432,13 @@ class TestResuming:
     def test_a_killed_process(self, done, tmp_path):
         recipes, folder, _ = done
         code = f"""if True:
-            import os, signal, sys
+            import os, signal
             from pathlib import Path
-            from divmon import encoders
+            import pytest
             from divmon.recipes.progress import StageProgress
+            from tests.fakes import use_fakes
             from tests.recipes import run_paths
-            vars(encoders)["load_sentence_encoder"] = lambda *_, **__: FakeEncoder()
+            use_fakes(pytest.MonkeyPatch())
             def kill(self, args, state, control, **kwargs):
                 if state.global_step == 3 and "think-sft" in args.output_dir:
                     os.kill(os.getpid(), signal.SIGKILL)

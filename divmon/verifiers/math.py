@@ -32,7 +32,8 @@ _BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 # A dollar sign opens a formula before anything but a space, and closes one behind that, unless a digit follows.
 _FORMULA = re.compile(
     r"\$\$([^$]{1,2000}+)\$\$|(?<![\\$])\$(?![\s$])([^$\n]{1,2000}+)(?<![\s\\])\$(?!\d)"
-    r"|\\\(((?:[^\\]|\\(?![()])){1,2000}+)\\\)|\\\[((?:[^\\]|\\(?![\[\]])){1,2000}+)\\\]"
+    # Not possessive: Python 3.11.2 (Debian 12) forgets a group that repeats another so, and there is one match anyway.
+    r"|\\\(((?:[^\\]|\\(?![()])){1,2000})\\\)|\\\[((?:[^\\]|\\(?![\[\]])){1,2000})\\\]"
 )
 _LEAD = re.compile(r"\b(?:answer|result)\b(?:\s+is\b)?\s*[:=]?", re.IGNORECASE)
 _RIGHT_SIDE = re.compile(r"=|\\approx(?![a-z])|≈")
